@@ -1,0 +1,5 @@
+"""`python -m driftcli` is `driftcli`."""
+
+from driftcli.cli.main import main
+
+main()

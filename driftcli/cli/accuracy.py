@@ -1,0 +1,5 @@
+"""driftcli simulate"""
+
+
+def command() -> None:
+    """x"""

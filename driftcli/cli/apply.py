@@ -1,0 +1,47 @@
+"""driftcli apply"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from driftcli.cli.options import PresetOptions, RecordingOptions, WorkOptions, grouped
+from driftcli.cli.show import summary_rows
+
+MotionFile = Annotated[Path, typer.Argument(help="motion.h5, as estimate wrote it.", show_default=False)]
+Out = Annotated[Path | None, typer.Option(help="The corrected binary. (default: rec.driftcli/corrected.bin)")]
+OutputDtype = Annotated[
+    Literal["int16", "float32"] | None, typer.Option(help="Type of the corrected binary. (default: that of the recording)")
+]
+
+
+@grouped
+def apply(
+    source: RecordingOptions,
+    motion: MotionFile,
+    preset: PresetOptions,
+    options: WorkOptions,
+    out: Out = None,
+    output_dtype: OutputDtype = None,
+) -> None:
+    """Correct a recording with a motion: corrected.bin and its probe.
+
+    Probe, rate and gain come from the motion file, the methods from the preset it was made with, unless options say
+    otherwise.
+
+    Example: driftcli apply rec.bin rec.driftcli/motion.h5 --set apply.signal=raw
+    """
+    settings = preset.settings(motion, "motion")
+    from driftcli.workflow.apply import apply
+    from driftcli.workflow.run import CORRECTED, default_folder
+
+    out = out or default_folder(source.recording) / CORRECTED
+    with options.console() as console:
+        recording = source.open(console, motion)
+        facts = apply(recording, motion, settings, out, options.work(console), dtype=output_dtype)
+    console.summary(str(out), summary_rows({"apply": facts}, recording.duration_s), facts)
+
+
+command = apply

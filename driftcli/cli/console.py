@@ -1,0 +1,106 @@
+"""What the user sees: progress, messages, the summary, errors.
+
+Progress, messages and errors go to standard error, the summary and `--json` to standard output. On a terminal progress
+is a bar; elsewhere (batch jobs, pipes) it is a line every tenth of a stage.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from rich.console import Console as RichConsole
+from rich.markup import escape
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from driftcli.reporter import Reporter
+
+_errors = RichConsole(stderr=True, highlight=False)
+_tracebacks = False
+
+
+def show_tracebacks() -> None:
+    """From now on an error comes with its traceback (`--debug`)."""
+    global _tracebacks  # the error boundary lies outside of any verb's options
+    _tracebacks = True
+
+
+def tracebacks_wanted() -> bool:
+    return _tracebacks
+
+
+def show_error(message: str, hint: str = "") -> None:
+    """One line that says what, and what to try."""
+    tail = f" Try: {hint}." if hint else ""
+    _errors.print(f"[bold red]error:[/] {escape(message)}.{escape(tail)}", soft_wrap=True)
+
+
+class Console(Reporter):
+    """The reporter of the command line (see driftcli.model.Reporter), and the summary at the end."""
+
+    def __init__(self, *, quiet: bool, json: bool) -> None:
+        self._quiet, self._json = quiet, json
+        self._bar: Progress | None = None
+        self._tasks: dict[str, TaskID] = {}
+        self._began: dict[str, float] = {}
+        self._tenths: dict[str, int] = {}
+
+    def __enter__(self) -> Console:
+        if not self._quiet and _errors.is_terminal:
+            columns = (
+                TextColumn("{task.description:<20}"),
+                BarColumn(),
+                TextColumn("{task.percentage:>3.0f} %"),
+                TextColumn("{task.fields[rate]}"),
+                TimeRemainingColumn(compact=True, elapsed_when_finished=True),
+            )
+            self._bar = Progress(*columns, console=_errors)
+            self._bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+
+    def message(self, text: str) -> None:
+        """Tell something worth knowing, once."""
+        if not self._quiet:
+            _errors.print(f"[cyan]note:[/] {escape(text)}", soft_wrap=True)
+
+    def progress(self, stage: str, done: float, total: float, recording_s: float = 0.0) -> None:
+        """Show how far a stage is; the rate is in multiples of real time where `recording_s` is known."""
+        if self._quiet:
+            return
+        elapsed_s = time.perf_counter() - self._began.setdefault(stage, time.perf_counter())
+        rate = f"{recording_s / elapsed_s:.1f} × real time" if recording_s and elapsed_s > 0 else ""
+        if self._bar is None:
+            self._line(stage, done / total, elapsed_s, rate)
+            return
+        if stage not in self._tasks:
+            self._tasks[stage] = self._bar.add_task(stage, rate="")
+        self._bar.update(self._tasks[stage], completed=done, total=total, rate=rate)
+
+    def _line(self, stage: str, share: float, elapsed_s: float, rate: str) -> None:
+        tenth = int(share * 10 + 1e-9)
+        if tenth <= self._tenths.get(stage, 0):
+            return
+        self._tenths[stage] = tenth
+        left = f"{elapsed_s * (1 - share) / share:.0f} s left" if share < 1 else f"done in {elapsed_s:.1f} s"
+        print(", ".join(filter(None, (f"{stage}: {share:.0%}", rate, left))), file=sys.stderr, flush=True)
+
+    def summary(self, title: str, rows: Mapping[str, str], facts: Any) -> None:
+        """The last word: a table for people, or one line of JSON."""
+        if self._json:
+            import json
+
+            print(json.dumps(facts), flush=True)
+        elif not self._quiet:
+            table = Table(title=title, title_justify="left", show_header=False, box=None, pad_edge=False)
+            table.add_column(style="bold")
+            table.add_column(overflow="fold")
+            for name, value in rows.items():
+                table.add_row(name, escape(value))
+            RichConsole(highlight=False).print(table)

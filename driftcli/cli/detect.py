@@ -1,0 +1,33 @@
+"""driftcli detect"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from driftcli.cli.options import PresetOptions, RecordingOptions, WorkOptions, grouped
+from driftcli.cli.show import summary_rows
+
+Out = Annotated[Path | None, typer.Option(help="The file of the peaks. (default: rec.driftcli/peaks.h5)")]
+
+
+@grouped
+def detect(source: RecordingOptions, preset: PresetOptions, options: WorkOptions, out: Out = None) -> None:
+    """Find and localize the peaks of a recording: peaks.h5.
+
+    Example: driftcli detect rec.bin --probe probe.json --set detect.detect_threshold=6
+    """
+    settings = preset.settings()
+    from driftcli.workflow.detect import detect
+    from driftcli.workflow.run import PEAKS, default_folder
+
+    out = out or default_folder(source.recording) / PEAKS
+    with options.console() as console:
+        recording = source.open(console)
+        facts = detect(recording, settings, out, options.work(console))
+    console.summary(str(out), summary_rows({"detect": facts}, recording.duration_s), facts)
+
+
+command = detect

@@ -1,0 +1,44 @@
+"""driftcli estimate"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from driftcli.cli.options import PresetOptions, WorkOptions, grouped
+from driftcli.cli.show import summary_rows
+
+Source = Annotated[
+    Path,
+    typer.Argument(metavar="PEAKS", help="peaks.h5, or an .npz with time_s, depth_um, amplitude_uv.", show_default=False),
+]
+Out = Annotated[Path | None, typer.Option(help="The file of the motion. (default: motion.h5 beside the peaks)")]
+Span = Annotated[
+    tuple[float, float] | None,
+    typer.Option(metavar="LO HI", help="Depths that the probe spans, for an .npz. (default: those of the peaks)"),
+]
+
+
+@grouped
+def estimate(
+    peaks: Source, preset: PresetOptions, options: WorkOptions, out: Out = None, span_um: Span = None
+) -> None:
+    """Estimate the motion of the tissue from peaks: motion.h5. Needs no recording.
+
+    Uses the preset that the peaks were found with, unless --preset or --set says otherwise.
+
+    Example: driftcli estimate rec.driftcli/peaks.h5 --set estimate.bin_s=2
+    """
+    settings = preset.settings(None if peaks.suffix == ".npz" else peaks, "peaks")
+    from driftcli.workflow.estimate import estimate
+    from driftcli.workflow.run import MOTION
+
+    out = out or peaks.with_name(MOTION)
+    with options.console() as console:
+        facts = estimate(peaks, settings, out, options.work(console), span_um=span_um)
+    console.summary(str(out), summary_rows({"estimate": facts}), facts)
+
+
+command = estimate

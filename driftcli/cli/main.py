@@ -1,0 +1,78 @@
+"""The `driftcli` program: its verbs, and the one place where errors become a line and an exit code."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import traceback
+from types import FrameType
+from typing import Annotated
+
+import typer
+
+from driftcli import __version__
+from driftcli.cli import accuracy, apply, correct_peaks, detect, estimate, presets, run, simulate
+from driftcli.cli.console import show_error, tracebacks_wanted
+from driftcli.errors import DriftcliError
+
+app = typer.Typer(
+    name="driftcli",
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="Take probe drift out of extracellular recordings.\n\n"
+    "[bold]driftcli run rec.bin --probe probe.json --preset nonrigid_accurate[/bold]\n\n"
+    "leaves peaks.h5, motion.h5, corrected.bin, probe.json and run.json in rec.driftcli/. "
+    "detect, estimate and apply are its three steps.",
+)
+for module in (run, detect, estimate, apply, correct_peaks, simulate, accuracy):
+    app.command()(module.command)
+app.add_typer(presets.app, name="presets")
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(f"driftcli {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    """Options of the program itself."""
+
+
+class Stopped(BaseException):
+    """Ctrl-C, or SIGTERM, which a cluster sends before a job's time is up. Work is cleaned up on the way out.
+
+    Not KeyboardInterrupt: typer would take that for its own.
+    """
+
+
+def _stop(number: int, _frame: FrameType | None) -> None:
+    raise Stopped(number)
+
+
+def main() -> None:
+    """Run the command line. Exit codes: 0, those of driftcli.errors, 130 interrupted, 143 terminated."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _stop)
+    try:
+        app()
+    except Stopped as stopped:
+        number = signal.Signals(stopped.args[0])
+        show_error(f"stopped by {number.name}; no output was left half-written")
+        sys.exit(128 + number)
+    except Exception as error:
+        if tracebacks_wanted():
+            traceback.print_exc()
+        elif isinstance(error, DriftcliError):
+            show_error(error.message, error.hint)
+        else:
+            name = type(error).__name__
+            show_error(f"an internal fault, {name}: {error}", "again with --debug, and report what it prints")
+        sys.exit(getattr(error, "exit_code", DriftcliError.exit_code))

@@ -1,0 +1,174 @@
+"""Groups of options that several verbs share, each written once.
+
+A verb takes a group as one parameter; `grouped` shows its fields to typer as options of their own.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from dataclasses import MISSING, dataclass, fields, is_dataclass
+from functools import wraps
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
+
+import typer
+
+from driftcli.cli.console import Console, show_tracebacks
+
+if TYPE_CHECKING:
+    from driftcli.model import Settings
+    from driftcli.recording.recording import Recording
+    from driftcli.workflow.work import Work
+
+_RECORDING, _PRESET, _WORK = "Recording", "Preset", "Work"
+
+
+def grouped(verb: Callable[..., None]) -> Callable[..., None]:
+    """Make a typer command of a function whose parameters include option groups (dataclasses)."""
+    hints = get_type_hints(verb, include_extras=True)
+    hints.pop("return", None)
+    parameters, groups = [], {}
+    for name, parameter in inspect.signature(verb).parameters.items():
+        if not is_dataclass(hints[name]):
+            parameters.append(parameter.replace(annotation=hints[name], kind=inspect.Parameter.KEYWORD_ONLY))
+            continue
+        groups[name] = hints[name]
+        types = get_type_hints(hints[name], include_extras=True)
+        for field in fields(hints[name]):
+            default = inspect.Parameter.empty if field.default is MISSING else field.default
+            parameters.append(
+                inspect.Parameter(
+                    field.name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=types[field.name]
+                )
+            )
+
+    @wraps(verb)
+    def command(**values: Any) -> None:
+        bundles = {name: group(**{f.name: values.pop(f.name) for f in fields(group)}) for name, group in groups.items()}
+        verb(**values, **bundles)
+
+    del command.__wrapped__  # typer must see the signature below, not that of the verb
+    command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    command.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    return command
+
+
+@dataclass(frozen=True)
+class RecordingOptions:
+    """Which recording, and what its file doesn't say itself."""
+
+    recording: Annotated[
+        Path, typer.Argument(help="Raw binary (samples x channels), or the .ap.bin of a SpikeGLX pair.", show_default=False)
+    ]
+    probe: Annotated[
+        Path | None,
+        typer.Option(help="Probe file: probeinterface JSON or .prb. SpikeGLX needs none.", rich_help_panel=_RECORDING),
+    ] = None
+    num_channels: Annotated[
+        int | None,
+        typer.Option(min=1, help="Columns of a raw file. (default: what the probe says)", rich_help_panel=_RECORDING),
+    ] = None
+    sampling_frequency: Annotated[
+        float | None,
+        typer.Option(help="Samples per second of a raw file, in Hz. (default: 30000)", rich_help_panel=_RECORDING),
+    ] = None
+    dtype: Annotated[
+        str | None,
+        typer.Option(help="int16 or float32, little-endian. (default: int16)", rich_help_panel=_RECORDING),
+    ] = None
+    gain_to_uv: Annotated[
+        float | None,
+        typer.Option(help="µV per count. (default: amplitudes stay in file units)", rich_help_panel=_RECORDING),
+    ] = None
+    offset_bytes: Annotated[
+        int | None,
+        typer.Option(min=0, help="Bytes before the first sample. (default: 0)", rich_help_panel=_RECORDING),
+    ] = None
+
+    def open(self, console: Console, motion: Path | None = None) -> Recording:
+        """Open the recording; where an option is not given, the facts that `motion` carries stand in."""
+        from driftcli.recording.open import open_recording
+
+        carried = None
+        if motion is not None:
+            from driftcli.store.schema import read_handover
+
+            _, carried = read_handover(motion, "motion")
+        return open_recording(
+            self.recording,
+            probe=self.probe,
+            num_channels=self.num_channels,
+            sampling_frequency_hz=self.sampling_frequency,
+            dtype=self.dtype,
+            gain_to_uv=self.gain_to_uv,
+            offset_bytes=self.offset_bytes,
+            carried=carried,
+            reporter=console,
+        )
+
+
+@dataclass(frozen=True)
+class PresetOptions:
+    """Which methods with which parameters."""
+
+    preset: Annotated[
+        str | None,
+        typer.Option(help="Name of a preset, or a YAML file. See: driftcli presets list", rich_help_panel=_PRESET),
+    ] = None
+    changes: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set", metavar="STAGE.KEY=VALUE", help="Change a value of the preset; may be repeated.", rich_help_panel=_PRESET
+        ),
+    ] = None
+
+    def settings(self, source: Path | None = None, kind: str = "") -> Settings:
+        """The resolved preset: the one named, else the one that `source` (a file of `kind`) was made with."""
+        from driftcli import presets
+
+        changes = self.changes or ()
+        if self.preset is not None or source is None:
+            return presets.load(self.preset, changes)
+        from driftcli.store.schema import read_handover
+
+        tree, _ = read_handover(source, kind)
+        return presets.resolve(tree, changes)
+
+
+def _show_tracebacks(wanted: bool) -> bool:
+    if wanted:
+        show_tracebacks()
+    return wanted
+
+
+@dataclass(frozen=True)
+class WorkOptions:
+    """How the work is done and told. None of it changes a result."""
+
+    jobs: Annotated[
+        int | None,
+        typer.Option("--jobs", "-j", min=1, help="Threads. (default: the CPUs allotted to this process)", rich_help_panel=_WORK),
+    ] = None
+    chunk_s: Annotated[
+        float | None,
+        typer.Option(help="Seconds of recording that a thread takes at a time. (default: 1)", rich_help_panel=_WORK),
+    ] = None
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace outputs that exist.", rich_help_panel=_WORK)] = False
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors.", rich_help_panel=_WORK)] = False
+    json: Annotated[
+        bool, typer.Option("--json", help="End with one line of JSON on standard output.", rich_help_panel=_WORK)
+    ] = False
+    debug: Annotated[
+        bool,
+        typer.Option("--debug", callback=_show_tracebacks, help="Show the traceback of an error.", rich_help_panel=_WORK),
+    ] = False
+
+    def console(self) -> Console:
+        return Console(quiet=self.quiet, json=self.json)
+
+    def work(self, console: Console) -> Work:
+        from driftcli.workflow.work import DEFAULT_CHUNK_S, Work, allotted_cpus
+
+        chunk_s = DEFAULT_CHUNK_S if self.chunk_s is None else self.chunk_s
+        return Work(self.jobs or allotted_cpus(), chunk_s, self.overwrite, console)

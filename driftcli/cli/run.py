@@ -1,0 +1,43 @@
+"""driftcli run"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from driftcli.cli.options import PresetOptions, RecordingOptions, WorkOptions, grouped
+from driftcli.cli.show import summary_rows
+
+Out = Annotated[Path | None, typer.Option(help="Folder of the outputs. (default: rec.driftcli beside rec.bin)")]
+OutputDtype = Annotated[
+    Literal["int16", "float32"] | None, typer.Option(help="Type of the corrected binary. (default: that of the recording)")
+]
+
+
+@grouped
+def run(
+    source: RecordingOptions,
+    preset: PresetOptions,
+    options: WorkOptions,
+    out: Out = None,
+    output_dtype: OutputDtype = None,
+) -> None:
+    """Correct a recording: detect, estimate and apply in one go.
+
+    Leaves peaks.h5, motion.h5, corrected.bin, probe.json and run.json in a folder beside the recording.
+
+    Example: driftcli run rec.bin --probe probe.json --preset nonrigid_accurate
+    """
+    settings = preset.settings()
+    from driftcli.workflow import run as workflow
+
+    with options.console() as console:
+        recording = source.open(console)
+        folder = out or workflow.default_folder(source.recording)
+        facts = workflow.run(recording, settings, folder, options.work(console), dtype=output_dtype)
+    console.summary(f"{folder}/", summary_rows(facts, recording.duration_s), facts)
+
+
+command = run

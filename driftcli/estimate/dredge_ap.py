@@ -1,0 +1,285 @@
+"""DREDge for action potentials: line up every temporal bin with every other one nearby, then solve for the motion.
+
+Windolf et al., "DREDge: robust motion correction for high-density extracellular recordings across species",
+Nature Methods 2025; parameters, meanings and defaults are those of `dredge_ap` in SpikeInterface 0.105.3. Differences:
+lags reach `max_disp_um` either way in all windows (there: up to twice as far where a window touches one end of the
+shank), `time_horizon_s` holds for every bin_s (there it is compared with a number of bins), and pairs farther apart
+than that are never made.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+import numba
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from driftcli.errors import InputError, UsageError
+from driftcli.estimate.dredge_correlate import Block, Correlator
+from driftcli.estimate.dredge_solve import PairEquations
+from driftcli.estimate.histogram import motion_histogram, spatial_bins, temporal_bins
+from driftcli.estimate.windows import WindowParameters, spatial_windows
+from driftcli.model import DepthPeaks, Motion, Reporter
+
+# Temporal bins whose matches are looked for at once; they and their neighbours' spectra are held in memory.
+_STRETCH = 1024
+# Smaller weights of spatial bins in windows count as 0.
+_ZERO_THRESHOLD = 1e-5
+# Rows of the raster that are made at once.
+_PIECE = 256
+# Where the smoothing over time ends, in its sigmas.
+_SMOOTHING_REACH = 4
+
+
+class Parameters(WindowParameters):
+    """Parameters of DREDge, beyond those of the spatial windows.
+
+    bin_um, bin_s: size of the bins along depth and over time.
+    max_disp_um: largest displacement looked for between two bins; None: a quarter of win_scale_um, or of the shank's
+        span if rigid.
+    time_horizon_s: bins farther apart are not compared; None: all are.
+    mincorr: pairs that correlate less are left out.
+    mincorr_percentile: in place of mincorr, this percentile of the correlations of bins less than
+        mincorr_percentile_nneighbs bins apart.
+    do_window_weights: weigh pairs by how much the window holds in both bins: nothing below weights_threshold_low,
+        fully above weights_threshold_high (mean amplitude per spatial bin, in the amplitudes' unit).
+    histogram_depth_smooth_um, histogram_time_smooth_s: sigma of the Gaussian smoothing of the peaks' image; None: off.
+    avg_in_bin: average the amplitudes in each bin instead of summing them.
+    centered, normalized: take off means, divide by standard deviations in the cross-correlation.
+    lambda_t, lambda_s: weight of the temporal and the spatial prior. eps: of the ridge.
+    """
+
+    bin_um: float = Field(default=1.0, gt=0, allow_inf_nan=False)
+    bin_s: float = Field(default=1.0, gt=0, allow_inf_nan=False)
+    max_disp_um: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+    time_horizon_s: float | None = Field(default=1000.0, gt=0, allow_inf_nan=False)
+    mincorr: float = Field(default=0.1, ge=0, allow_inf_nan=False)
+    mincorr_percentile: float | None = Field(default=None, ge=0, le=100)
+    mincorr_percentile_nneighbs: int = Field(default=20, ge=2)
+    do_window_weights: bool = True
+    weights_threshold_low: float = Field(default=0.2, ge=0)
+    weights_threshold_high: float = Field(default=0.2, ge=0)
+    histogram_depth_smooth_um: float | None = Field(default=1.0, gt=0, allow_inf_nan=False)
+    histogram_time_smooth_s: float | None = Field(default=1.0, gt=0, allow_inf_nan=False)
+    avg_in_bin: bool = False
+    centered: bool = True
+    normalized: bool = True
+    lambda_t: float = Field(default=1.0, ge=0, allow_inf_nan=False)
+    lambda_s: float = Field(default=1.0, ge=0, allow_inf_nan=False)
+    eps: float = Field(default=1e-3, gt=0, allow_inf_nan=False)
+
+
+def estimate(
+    peaks: DepthPeaks, span_um: tuple[float, float], duration_s: float, parameters: Parameters, reporter: Reporter
+) -> Motion:
+    """Motion of one shank whose contacts lie at depths from span_um[0] to span_um[1].
+
+    InputError if there are no peaks within the span or a peak's time, depth or amplitude is not finite; UsageError
+    if `time_horizon_s` or `max_disp_um` is less than a bin.
+    """
+    edges_s = temporal_bins(duration_s, parameters.bin_s)
+    edges_um = spatial_bins(span_um, parameters.bin_um, 0.0)
+    raster = _Raster(peaks, edges_s, edges_um, parameters)
+    windows, centres_um = spatial_windows(parameters, span_um, _centres(edges_um), reporter, _ZERO_THRESHOLD)
+    reach, max_lag = _reach(parameters, raster.n_bins), _max_lag(parameters, edges_um, len(windows))
+    comparison = _Comparison(raster, windows, reach, max_lag, parameters)
+    # The weights of unnormalized correlations have no upper bound, so they can't be kept in few steps.
+    equations = PairEquations(len(windows), raster.n_bins, reach, exact=None if parameters.normalized else True)
+    comparison.fill(equations, reporter)
+    displacement_um = equations.solve(parameters.lambda_t, parameters.lambda_s, parameters.eps)
+    return Motion(displacement_um, _centres(edges_s), centres_um)
+
+
+class _Raster:
+    """The image that is lined up: amplitude of the peaks over time and depth, smoothed, made piece by piece."""
+
+    def __init__(
+        self,
+        peaks: DepthPeaks,
+        edges_s: NDArray[np.float64],
+        edges_um: NDArray[np.float64],
+        parameters: Parameters,
+    ) -> None:
+        _check(peaks, edges_s, edges_um)
+        self._peaks, self._edges_s, self._edges_um = peaks, edges_s, edges_um
+        self._parameters = parameters
+        self._margin = 0
+        if parameters.histogram_time_smooth_s is not None:
+            sigmas = _SMOOTHING_REACH * parameters.histogram_time_smooth_s / parameters.bin_s
+            self._margin = int(sigmas) + 1
+
+    @property
+    def n_bins(self) -> int:
+        return len(self._edges_s) - 1
+
+    def rows(self, first: int, last: int) -> NDArray[np.float32]:
+        """(last - first, D) of the temporal bins from `first` to before `last`."""
+        return np.concatenate([self._piece(n, min(n + _PIECE, last)) for n in range(first, last, _PIECE)])
+
+    def _piece(self, first: int, last: int) -> NDArray[np.float32]:
+        low, high = max(0, first - self._margin), min(self.n_bins, last + self._margin)
+        peaks, edges_s, parameters = self._peaks, self._edges_s[low : high + 1], self._parameters
+        # Only the very last bin holds its upper edge.
+        side: Literal["left", "right"] = "right" if high == self.n_bins else "left"
+        within = slice(np.searchsorted(peaks.time_s, edges_s[0]), np.searchsorted(peaks.time_s, edges_s[-1], side))
+        inside = _between(peaks.depth_um[within], self._edges_um)
+        if not inside.any():
+            return np.zeros((last - first, len(self._edges_um) - 1), dtype=np.float32)
+        histogram = motion_histogram(
+            DepthPeaks(peaks.time_s[within][inside], peaks.depth_um[within][inside], peaks.amplitude[within][inside]),
+            edges_s,
+            self._edges_um,
+            weight_with_amplitude=True,
+            avg_in_bin=parameters.avg_in_bin,
+            depth_smooth_um=parameters.histogram_depth_smooth_um,
+            time_smooth_s=parameters.histogram_time_smooth_s,
+        )
+        return histogram[first - low : last - low].astype(np.float32)
+
+
+@dataclass(frozen=True)
+class _Comparison:
+    """Compares the temporal bins of a raster with each other, up to `reach` bins and `max_lag` depth bins apart.
+
+    windows: (W, D).
+    """
+
+    raster: _Raster
+    windows: NDArray[np.float64]
+    reach: int
+    max_lag: int
+    parameters: Parameters
+
+    def fill(self, equations: PairEquations, reporter: Reporter) -> None:
+        """Add what each pair asks for to the equations."""
+        mincorr = self._mincorr()
+        firsts = range(0, self.raster.n_bins, _STRETCH)
+        for n, first in enumerate(firsts):
+            low, raster, correlator = self._correlator(first, self.reach)
+            doubts = self._doubts(raster)
+            for w in range(len(self.windows)):
+                for block in self._blocks(correlator, w, first - low, self.reach):
+                    self._add(equations, w, low, block, doubts[w], mincorr)
+                reporter.progress("estimate", n * len(self.windows) + w + 1, len(firsts) * len(self.windows))
+
+    def _add(
+        self, equations: PairEquations, window: int, low: int, block: Block, doubt: NDArray[np.float64], mincorr: float
+    ) -> None:
+        """Turn a block's correlations into weights; `low` is the stretch's first bin, `doubt` (N,) counts from it."""
+        i, j = block.first_template, block.first_input
+        n_i, n_j = block.lag.shape
+        weight = _weights(block.correlation, doubt[i : i + n_i], doubt[j : j + n_j], mincorr)
+        displacement_um = block.lag * -self.parameters.bin_um
+        equations.add(window, (low + i, low + j), displacement_um, weight, self._symmetric(window))
+
+    def _mincorr(self) -> float:
+        """The correlation that pairs must reach, the same in all windows."""
+        percentile, apart = self.parameters.mincorr_percentile, self.parameters.mincorr_percentile_nneighbs - 1
+        apart = min(apart, self.reach)
+        if percentile is None or apart == 0:
+            return self.parameters.mincorr
+        found = []
+        for first in range(0, self.raster.n_bins, _STRETCH):
+            low, _, correlator = self._correlator(first, apart)
+            for w in range(len(self.windows)):
+                for block in self._blocks(correlator, w, first - low, apart):
+                    i, j = np.indices(block.lag.shape)
+                    later = block.first_input + j - block.first_template - i
+                    found.append(block.correlation[(later > 0) & (later <= apart)])
+        return float(np.percentile(np.concatenate(found), percentile))
+
+    def _correlator(self, first: int, reach: int) -> tuple[int, NDArray[np.float32], Correlator]:
+        """For the stretch that starts at `first`: its lowest neighbour's bin, the raster from there on, correlator."""
+        low = max(0, first - reach)
+        raster = self.raster.rows(low, min(self.raster.n_bins, first + _STRETCH + reach))
+        parameters = self.parameters
+        return low, raster, Correlator(raster, self.windows, self.max_lag, parameters.centered, parameters.normalized)
+
+    def _blocks(self, correlator: Correlator, window: int, first: int, reach: int) -> Iterator[Block]:
+        last = min(first + _STRETCH, correlator.n_rows)
+        return correlator.best(window, first, last, reach, self._symmetric(window))
+
+    def _symmetric(self, window: int) -> bool:
+        """Whether pairs match the same from either side: under an even window."""
+        return bool(np.ptp(self.windows[window]) == 0)
+
+    def _doubts(self, raster: NDArray[np.float32]) -> NDArray[np.float64]:
+        """(W, N) by how much what a window holds in each bin adds to a pair's variance; infinite: leave it out."""
+        parameters = self.parameters
+        if not parameters.do_window_weights:
+            return np.zeros((len(self.windows), len(raster)))
+        # Not a matrix product: libraries may add in another order with another number of threads.
+        heat = np.einsum("wd,td->wt", self.windows, raster, optimize=False)
+        with np.errstate(divide="ignore"):
+            doubts = 1 / heat
+        doubts[heat > parameters.weights_threshold_high] = 0
+        doubts[heat < parameters.weights_threshold_low] = np.inf
+        return doubts
+
+
+def _check(peaks: DepthPeaks, edges_s: NDArray[np.float64], edges_um: NDArray[np.float64]) -> None:
+    """InputError for peaks that no image can be made of."""
+    if len(peaks) == 0:
+        raise InputError("there are no peaks to estimate motion from", "lower detect.detect_threshold")
+    for name, values in (("time", peaks.time_s), ("depth", peaks.depth_um), ("amplitude", peaks.amplitude)):
+        broken = len(peaks) - int(np.isfinite(values).sum())
+        if broken:
+            raise InputError(f"the {name} of {broken} of {len(peaks)} peaks is NaN or infinite", "localize them again")
+    if not (_between(peaks.time_s, edges_s) & _between(peaks.depth_um, edges_um)).any():
+        raise InputError(
+            f"none of {len(peaks)} peaks lies within {edges_s[-1]:g} s and depths from {edges_um[0]:g} to "
+            f"{edges_um[-1]:g} um",
+            "check that the peaks belong to this probe and recording",
+        )
+
+
+def _between(values: NDArray[np.float64], edges: NDArray[np.float64]) -> NDArray[np.bool_]:
+    return (values >= edges[0]) & (values <= edges[-1])
+
+
+def _centres(edges: NDArray[np.float64]) -> NDArray[np.float64]:
+    return (edges[1:] + edges[:-1]) / 2
+
+
+def _reach(parameters: Parameters, n_bins: int) -> int:
+    """How many temporal bins apart two bins are still compared."""
+    if parameters.time_horizon_s is None:
+        return n_bins - 1
+    # A horizon of a whole number of bins includes the last of them whatever the division's rounding.
+    reach = int(parameters.time_horizon_s / parameters.bin_s + 1e-9)
+    if reach == 0:
+        raise UsageError(
+            f"time_horizon_s={parameters.time_horizon_s:g} is less than one temporal bin, bin_s={parameters.bin_s:g}",
+            "make estimate.time_horizon_s larger or estimate.bin_s smaller",
+        )
+    return min(reach, n_bins - 1)
+
+
+def _max_lag(parameters: Parameters, edges_um: NDArray[np.float64], n_windows: int) -> int:
+    """The largest displacement looked for between two bins, in depth bins."""
+    max_disp_um = parameters.max_disp_um
+    if max_disp_um is None:
+        rigid = n_windows == 1
+        max_disp_um = (edges_um[-1] - edges_um[0]) // 4 if rigid else parameters.win_scale_um // 4
+    elif max_disp_um < parameters.bin_um:
+        raise UsageError(
+            f"max_disp_um={max_disp_um:g} is less than one spatial bin, bin_um={parameters.bin_um:g}",
+            "make estimate.max_disp_um larger or estimate.bin_um smaller",
+        )
+    return min(int(max_disp_um // parameters.bin_um), len(edges_um) - 2)
+
+
+@numba.njit(nogil=True, cache=True)
+def _weights(correlation, template_doubt, input_doubt, mincorr):  # type: ignore[no-untyped-def]
+    """(I, J) weight of each pair: its squared correlation, less where its bins are doubtful, 0 below `mincorr`."""
+    weights = np.zeros(correlation.shape)
+    for i in range(len(template_doubt)):
+        for j in range(len(input_doubt)):
+            value = np.float64(correlation[i, j])
+            if value >= mincorr and value > 0:
+                weights[i, j] = 1 / (1 / value**2 + template_doubt[i] + input_doubt[j])
+    return weights

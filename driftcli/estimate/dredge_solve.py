@@ -1,0 +1,220 @@
+"""From displacements between pairs of temporal bins to one displacement a bin and window, smooth over both.
+
+The least squares of DREDge (Windolf et al. 2025): every pair asks for its displacement with its weight, a temporal
+prior for small steps from bin to bin, a spatial prior for like steps in neighbouring windows, and a small ridge that
+sets the offset. The equations are banded over time; they are solved by conjugate gradients, preconditioned with all
+of them but the weights off the diagonal, which keeps memory and time linear in the duration.
+"""
+
+from __future__ import annotations
+
+import numba
+import numpy as np
+from numpy.typing import NDArray
+from scipy.linalg import cho_solve_banded, cholesky_banded
+
+from driftcli.errors import DriftcliError
+
+# Bytes of pair weights up to which they are kept in single precision; more than that in 1/127 steps of one byte.
+_EXACT_BYTES = 2**29
+_STEPS = 127
+# The squared size of the preconditioned residual at which the solution is good to far below a nanometre.
+_TOLERANCE = 1e-24
+_MAX_ITERATIONS = 10_000
+# Keeps the preconditioner factorizable where a bin has neither weights nor priors.
+_JITTER = 1e-9
+
+
+class PairEquations:
+    """The pairs' part of the normal equations of all windows, built up block by block.
+
+    weights: (W, T, K), the weight of bins (t, t + 1 + k), both directions summed, in units of 1 / `steps`.
+    targets: (W, T) float64, the right hand side in µm.
+    observed: (W, T) bool, bins that match anything, themselves included.
+    """
+
+    def __init__(self, n_windows: int, n_bins: int, reach: int, exact: bool | None = None) -> None:
+        """`reach`: how many bins apart pairs may be. `exact`: see `_EXACT_BYTES`; needed where weights exceed 1."""
+        if exact is None:
+            exact = 4 * n_windows * n_bins * reach <= _EXACT_BYTES
+        self.steps = 1 if exact else _STEPS
+        self.weights = np.zeros((n_windows, n_bins, reach), dtype=np.float32 if exact else np.uint8)
+        self.targets = np.zeros((n_windows, n_bins))
+        self.observed = np.zeros((n_windows, n_bins), dtype=bool)
+
+    def add(
+        self,
+        window: int,
+        first: tuple[int, int],
+        displacement_um: NDArray[np.float64],
+        weight: NDArray[np.float64],
+        both_ways: bool = False,
+    ) -> None:
+        """Ask that bin first[0] + i be displaced by displacement_um[i, j] more than bin first[1] + j.
+
+        Pairs farther apart than the reach are left out. `both_ways` takes each pair of a later with an earlier bin
+        as asked for from either side, and leaves out the others.
+        """
+        _add(
+            self.weights[window],
+            self.targets[window],
+            self.observed[window],
+            *first,
+            displacement_um,
+            weight,
+            self.steps,
+            both_ways,
+        )
+
+    def solve(self, lambda_t: float, lambda_s: float, eps: float) -> NDArray[np.float64]:
+        """(T, W) displacement in µm; `lambda_t`, `lambda_s`, `eps` weigh temporal prior, spatial prior and ridge."""
+        n_windows = len(self.weights)
+        observed = self.observed | ~self.observed.any(axis=1, keepdims=True)
+        coupled = n_windows > 1 and lambda_s > 0
+        # As in SpikeInterface 0.105.3, each prior brings a ridge of its own.
+        ridge = (2 if coupled else 1) * eps * observed.T
+        between_windows = lambda_t * np.eye(n_windows) + lambda_s / 2 * _path(n_windows)
+        degrees = np.stack([_degrees(weights) for weights in self.weights], axis=1) / self.steps
+        system = _System(self.weights, self.steps, degrees + ridge, between_windows)
+        return _conjugate_gradients(system, np.ascontiguousarray(self.targets.T))
+
+
+class _System:
+    """The normal equations of (T, W) displacements: diagonal + temporal Laplacian x `between_windows` - weights."""
+
+    def __init__(
+        self,
+        weights: NDArray[np.float32] | NDArray[np.uint8],
+        steps: int,
+        diagonal: NDArray[np.float64],
+        between_windows: NDArray[np.float64],
+    ) -> None:
+        self._weights, self._steps = weights, steps
+        self._diagonal, self._between = diagonal, between_windows
+        self._factor = cholesky_banded(self._banded(), lower=True, check_finite=False)
+
+    def apply(self, x: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Left hand side, (T, W)."""
+        result = self._diagonal * x + np.einsum("tv,vw->tw", _laplacian(x), self._between)
+        for window, weights in enumerate(self._weights):
+            result[:, window] -= _neighbours(weights, np.ascontiguousarray(x[:, window])) / self._steps
+        return result
+
+    def precondition(self, x: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Solve all but the weights off the diagonal, (T, W)."""
+        solution: NDArray[np.float64] = cho_solve_banded((self._factor, True), x.ravel(), check_finite=False)
+        return solution.reshape(x.shape)
+
+    def _banded(self) -> NDArray[np.float64]:
+        """Lower bands of what the preconditioner solves, its unknowns in order of time, then window."""
+        n_bins, n_windows = self._diagonal.shape
+        bands = np.zeros((n_windows + 2, n_bins, n_windows))
+        bands[0] = self._diagonal + _JITTER
+        on_diagonal = _laplacian_diagonal(n_bins)
+        for v in range(n_windows):
+            for w in range(max(0, v - 1), min(n_windows, v + 2)):
+                if w >= v:
+                    bands[w - v, :, v] += on_diagonal * self._between[w, v]
+                bands[n_windows + w - v, :-1, v] -= self._between[w, v] / 2
+        return bands.reshape(n_windows + 2, n_bins * n_windows)
+
+
+def _conjugate_gradients(system: _System, targets: NDArray[np.float64]) -> NDArray[np.float64]:
+    x = np.zeros_like(targets)
+    residual = targets.copy()
+    z = system.precondition(residual)
+    direction = z.copy()
+    size = first_size = _dot(residual, z)
+    for _ in range(_MAX_ITERATIONS):
+        if size <= _TOLERANCE * first_size:
+            return x
+        image = system.apply(direction)
+        step = size / _dot(direction, image)
+        x += step * direction
+        residual -= step * image
+        z = system.precondition(residual)
+        previous, size = size, _dot(residual, z)
+        direction = z + size / previous * direction
+    raise DriftcliError(
+        f"the displacements did not settle within {_MAX_ITERATIONS} iterations", "raise estimate.eps or estimate.lambda_t"
+    )
+
+
+def _dot(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
+    """Their product, summed in an order that doesn't depend on threads."""
+    return float((a * b).sum())
+
+
+def _path(n: int) -> NDArray[np.float64]:
+    """(n, n) graph Laplacian of a path of n nodes."""
+    return np.diag(2 * _laplacian_diagonal(n)) - np.eye(n, k=1) - np.eye(n, k=-1)
+
+
+def _laplacian_diagonal(n: int) -> NDArray[np.float64]:
+    """(n,) half the number of neighbours of each node of a path."""
+    diagonal = np.ones(n)
+    diagonal[0] -= 0.5
+    diagonal[-1] -= 0.5
+    return diagonal
+
+
+def _laplacian(x: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Half the graph Laplacian over time of (T, W)."""
+    half_steps = np.diff(x, axis=0) / 2
+    result = np.zeros_like(x)
+    result[:-1] -= half_steps
+    result[1:] += half_steps
+    return result
+
+
+@numba.njit(nogil=True, cache=True)
+def _add(  # type: ignore[no-untyped-def]
+    weights, targets, observed, first_i, first_j, displacement_um, weight, steps, both_ways
+):
+    reach = weights.shape[1]
+    for i in range(displacement_um.shape[0]):
+        for j in range(displacement_um.shape[1]):
+            this, other = first_i + i, first_j + j
+            apart = abs(this - other)
+            w = weight[i, j]
+            if steps > 1:
+                w = min(np.floor(w * steps + 0.5), steps)
+            if w == 0 or apart > reach or (both_ways and other < this):
+                continue
+            observed[this] = True
+            if both_ways:
+                observed[other] = True
+                w *= 2
+            if apart == 0:
+                continue
+            weights[min(this, other), apart - 1] += w
+            pull = w / steps * displacement_um[i, j]
+            targets[this] += pull
+            targets[other] -= pull
+
+
+@numba.njit(nogil=True, cache=True)
+def _degrees(weights):  # type: ignore[no-untyped-def]
+    """(T,) sum of the weights of all pairs of each bin."""
+    n_bins, reach = weights.shape
+    degrees = np.zeros(n_bins)
+    for t in range(n_bins):
+        for k in range(min(reach, n_bins - 1 - t)):
+            degrees[t] += weights[t, k]
+            degrees[t + 1 + k] += weights[t, k]
+    return degrees
+
+
+@numba.njit(nogil=True, cache=True)
+def _neighbours(weights, x):  # type: ignore[no-untyped-def]
+    """(T,) sum over all pairs of each bin of weight times the other bin's x."""
+    n_bins, reach = weights.shape
+    sums = np.zeros(n_bins)
+    for t in range(n_bins):
+        total = 0.0
+        for k in range(min(reach, n_bins - 1 - t)):
+            w = np.float64(weights[t, k])
+            total += w * x[t + 1 + k]
+            sums[t + 1 + k] += w * x[t]
+        sums[t] += total
+    return sums

@@ -1,0 +1,183 @@
+"""Where the peaks are, over time and depth: the images that the estimates line up.
+
+Bins and their assignment follow `make_2d_motion_histogram` and `make_3d_motion_histograms` of SpikeInterface
+0.105.3: a bin holds its lower edge, the last one its upper edge too, and peaks outside all bins are left out.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numba
+import numpy as np
+from numpy.typing import NDArray
+from scipy.ndimage import gaussian_filter1d
+
+from driftcli.errors import InputError, UsageError
+from driftcli.model import DepthPeaks
+
+# One sample of most recordings is shorter: the sample that lies exactly on the last edge needs no bin of its own.
+_ONE_SAMPLE_S = 5.5e-5
+
+
+def temporal_bins(duration_s: float, bin_s: float) -> NDArray[np.float64]:
+    """(T + 1,) edges in seconds that cover a recording of `duration_s`, from 0 on, T >= 1."""
+    if not duration_s > 0:
+        raise InputError(f"the recording's duration is {duration_s:g} s", "estimate on a recording with samples")
+    n_bins = max(1, math.ceil((duration_s - _ONE_SAMPLE_S) / bin_s))
+    return np.arange(n_bins + 1, dtype=np.float64) * bin_s
+
+
+def spatial_bins(span_um: tuple[float, float], bin_um: float, hist_margin_um: float) -> NDArray[np.float64]:
+    """(D + 1,) edges in µm from `hist_margin_um` below the lowest contact to at least as far above the highest.
+
+    A negative margin leaves out the ends of the shank; UsageError if it leaves nothing.
+    """
+    lowest, highest = span_um[0] - hist_margin_um, span_um[1] + hist_margin_um
+    if highest < lowest:
+        raise UsageError(
+            f"hist_margin_um={hist_margin_um:g} leaves nothing of contacts from {span_um[0]:g} to {span_um[1]:g} um",
+            f"use a margin above {-(span_um[1] - span_um[0]) / 2:g}",
+        )
+    edges = np.arange(lowest, highest + bin_um, bin_um)
+    return edges if len(edges) > 1 else np.array([lowest, lowest + bin_um])
+
+
+def motion_histogram(
+    peaks: DepthPeaks,
+    temporal_edges_s: NDArray[np.float64],
+    spatial_edges_um: NDArray[np.float64],
+    *,
+    weight_with_amplitude: bool,
+    avg_in_bin: bool = True,
+    depth_smooth_um: float | None = None,
+    time_smooth_s: float | None = None,
+) -> NDArray[np.float64]:
+    """(T, D) number of peaks in each bin, or their summed or mean absolute amplitude, smoothed by Gaussians.
+
+    `avg_in_bin` turns the sum of amplitudes into their mean. The smoothing is given as the Gaussian's sigma; beyond
+    the borders there is nothing. InputError as of `_rows_and_columns`.
+    """
+    rows, columns = _rows_and_columns(peaks, temporal_edges_s, spatial_edges_um)
+    shape = (len(temporal_edges_s) - 1, len(spatial_edges_um) - 1)
+    histogram = np.zeros(shape)
+    if weight_with_amplitude:
+        _add(histogram, rows, columns, np.abs(peaks.amplitude).astype(np.float64))
+        if avg_in_bin:
+            counts = np.zeros(shape)
+            _add(counts, rows, columns, np.ones(len(peaks)))
+            histogram /= np.maximum(counts, 1)
+    else:
+        _add(histogram, rows, columns, np.ones(len(peaks)))
+    if depth_smooth_um is not None:
+        sigma = depth_smooth_um / (spatial_edges_um[1] - spatial_edges_um[0])
+        histogram = gaussian_filter1d(histogram, sigma, axis=1, mode="constant")
+    if time_smooth_s is not None:
+        sigma = time_smooth_s / (temporal_edges_s[1] - temporal_edges_s[0])
+        histogram = gaussian_filter1d(histogram, sigma, axis=0, mode="constant")
+    return histogram
+
+
+@dataclass(frozen=True)
+class AmplitudeHistogram:
+    """Peaks in bins of time, depth and amplitude (T, D, A): only the bins that hold any, in the order of (T, D, A).
+
+    starts: (T + 1,) int64, temporal bin t has the entries from starts[t] to before starts[t + 1].
+    depth_bin, amplitude_bin: (M,) int64. value: (M,) float64, log2(1 + number of peaks).
+    """
+
+    starts: NDArray[np.int64]
+    depth_bin: NDArray[np.int64]
+    amplitude_bin: NDArray[np.int64]
+    value: NDArray[np.float64]
+
+
+def amplitude_histogram(
+    peaks: DepthPeaks, temporal_edges_s: NDArray[np.float64], spatial_edges_um: NDArray[np.float64], num_amp_bins: int
+) -> AmplitudeHistogram:
+    """Number of peaks in each bin of time, depth and log amplitude.
+
+    The amplitude bins split the range between the smallest and the largest log10 of the absolute amplitudes evenly.
+    InputError as of `_rows_and_columns`.
+    """
+    rows, columns = _rows_and_columns(peaks, temporal_edges_s, spatial_edges_um)
+    layers = _bins(_scaled_log(peaks.amplitude), np.linspace(0, 1, num_amp_bins + 1))
+    n_rows, n_columns = len(temporal_edges_s) - 1, len(spatial_edges_um) - 1
+    cells = ((rows * n_columns + columns) * num_amp_bins + layers)[rows >= 0]
+    cells, counts = np.unique(cells, return_counts=True)
+    row, cell = np.divmod(cells, n_columns * num_amp_bins)
+    starts = np.searchsorted(row, np.arange(n_rows + 1))
+    depth_bin, amplitude_bin = np.divmod(cell, num_amp_bins)
+    return AmplitudeHistogram(starts, depth_bin, amplitude_bin, np.log2(1 + counts))
+
+
+def _rows_and_columns(
+    peaks: DepthPeaks, temporal_edges_s: NDArray[np.float64], spatial_edges_um: NDArray[np.float64]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Temporal and spatial bin of each peak, both -1 for peaks outside.
+
+    InputError if there are no peaks, none inside, or a time, depth or amplitude that is not finite.
+    """
+    if len(peaks) == 0:
+        raise InputError("there are no peaks to estimate motion from", "lower detect.detect_threshold")
+    for name, values in (("time", peaks.time_s), ("depth", peaks.depth_um), ("amplitude", peaks.amplitude)):
+        broken = int(np.count_nonzero(~np.isfinite(values)))
+        if broken:
+            raise InputError(f"the {name} of {broken} of {len(peaks)} peaks is NaN or infinite", "localize them again")
+    rows, columns = _bins(peaks.time_s, temporal_edges_s), _bins(peaks.depth_um, spatial_edges_um)
+    outside = (rows < 0) | (columns < 0)
+    if outside.all():
+        raise InputError(
+            f"none of {len(peaks)} peaks lies within {temporal_edges_s[-1]:g} s and depths from "
+            f"{spatial_edges_um[0]:g} to {spatial_edges_um[-1]:g} um",
+            "check that the peaks belong to this probe and recording",
+        )
+    rows[outside] = columns[outside] = -1
+    return rows, columns
+
+
+def _scaled_log(amplitude: NDArray[np.float64]) -> NDArray[np.float64]:
+    """log10 of |amplitude|, scaled to 0..1; amplitudes of 0 count as the smallest, equal ones are all 0."""
+    amplitude = np.abs(amplitude).astype(np.float64)
+    positive = amplitude[amplitude > 0]
+    if len(positive) == 0:
+        return np.zeros(len(amplitude))
+    logs = np.log10(np.maximum(amplitude, positive.min()))
+    smallest, largest = float(logs.min()), float(logs.max())
+    if smallest == largest:
+        return np.zeros(len(amplitude))
+    return (logs - smallest) / (largest - smallest)
+
+
+def _bins(values: NDArray[np.float64], edges: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Bin of each value among evenly spaced edges, -1 outside."""
+    return _uniform_bins(np.ascontiguousarray(values, dtype=np.float64), edges)
+
+
+@numba.njit(nogil=True, cache=True)
+def _uniform_bins(values, edges):  # type: ignore[no-untyped-def]
+    """Guess the bin by dividing, then let the edges themselves decide, as a search among them would."""
+    n_bins = len(edges) - 1
+    lowest, highest = edges[0], edges[-1]
+    per_unit = n_bins / (highest - lowest)
+    result = np.full(len(values), -1, dtype=np.int64)
+    for i in range(len(values)):
+        value = values[i]
+        if value < lowest or value > highest:
+            continue
+        bin_ = min(int((value - lowest) * per_unit), n_bins - 1)
+        while bin_ > 0 and value < edges[bin_]:
+            bin_ -= 1
+        while bin_ < n_bins - 1 and value >= edges[bin_ + 1]:
+            bin_ += 1
+        result[i] = bin_
+    return result
+
+
+@numba.njit(nogil=True, cache=True)
+def _add(histogram, rows, columns, weights):  # type: ignore[no-untyped-def]
+    """Add each weight to its bin, in order; rows of -1 are left out."""
+    for i in range(len(rows)):
+        if rows[i] >= 0:
+            histogram[rows[i], columns[i]] += weights[i]

@@ -1,0 +1,211 @@
+"""Iterative template: line up every temporal bin with a mean that gets sharper, first as a whole, then in windows.
+
+The drift estimate of Kilosort 2.5 (Steinmetz et al. 2021, Science, "Neuropixels 2.0", supplement), as `datashift2` of
+pykilosort has it; parameters, meanings and defaults are those of `iterative_template` in SpikeInterface 0.105.3.
+Differences: temporal bins are named by their true centres, the last spatial bin of a window counts, equally good
+shifts give the smallest instead of the most negative, and bins without peaks take the displacement between their
+neighbours'. Only the bins of the histogram that hold peaks are ever looked at.
+"""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+import numba
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+from scipy.ndimage import gaussian_filter, gaussian_filter1d
+
+from driftcli.estimate.histogram import AmplitudeHistogram, amplitude_histogram, spatial_bins, temporal_bins
+from driftcli.estimate.windows import WindowParameters, spatial_windows
+from driftcli.model import DepthPeaks, Motion, Reporter
+
+# Where the window weighs less, it ends.
+_WINDOW_ENDS = 1e-5
+# Shifts in a window are found on a grid this much finer than the spatial bins.
+_UPSAMPLING = 10
+
+_Shift = TypeVar("_Shift", np.int64, np.float64)
+
+
+class Parameters(WindowParameters):
+    """Parameters of the iterative template, beyond those of the spatial windows.
+
+    bin_um, bin_s: size of the bins along depth and over time.
+    hist_margin_um: how far the bins reach beyond the outermost contacts.
+    num_amp_bins: number of bins along log amplitude.
+    num_shifts_global, num_iterations: the whole shank is shifted by up to so many spatial bins in each of
+        num_iterations - 1 rounds.
+    num_shifts_block: in a window, up to so many bins more.
+    smoothing_sigma: sigma, in bins, of the Gaussian that smooths the covariances over time, windows and shifts.
+    kriging_sigma, kriging_p, kriging_d: covariances between shifts of whole bins are interpolated with weights
+        exp(-(distance / kriging_sigma) ** kriging_p / kriging_d), distances in bins.
+    """
+
+    bin_um: float = Field(default=10.0, gt=0, allow_inf_nan=False)
+    hist_margin_um: float = Field(default=0.0, allow_inf_nan=False)
+    bin_s: float = Field(default=2.0, gt=0, allow_inf_nan=False)
+    num_amp_bins: int = Field(default=20, ge=1)
+    num_shifts_global: int = Field(default=15, ge=0)
+    num_iterations: int = Field(default=10, ge=1)
+    num_shifts_block: int = Field(default=5, ge=0)
+    smoothing_sigma: float = Field(default=0.5, gt=0, allow_inf_nan=False)
+    kriging_sigma: float = Field(default=1.0, gt=0, allow_inf_nan=False)
+    kriging_p: float = Field(default=2.0, gt=0, allow_inf_nan=False)
+    kriging_d: float = Field(default=2.0, gt=0, allow_inf_nan=False)
+
+
+def estimate(
+    peaks: DepthPeaks, span_um: tuple[float, float], duration_s: float, parameters: Parameters, reporter: Reporter
+) -> Motion:
+    """Motion of one shank whose contacts lie at depths from span_um[0] to span_um[1].
+
+    InputError if there are no peaks within reach or a peak's time, depth or amplitude is not finite.
+    """
+    edges_s = temporal_bins(duration_s, parameters.bin_s)
+    edges_um = spatial_bins(span_um, parameters.bin_um, parameters.hist_margin_um)
+    histogram = amplitude_histogram(peaks, edges_s, edges_um, parameters.num_amp_bins)
+    windows, centres_um = spatial_windows(parameters, span_um, (edges_um[1:] + edges_um[:-1]) / 2, reporter)
+    shape = (parameters.num_amp_bins, len(edges_um) - 1)
+    whole_shifts, template = _line_up(histogram, shape, parameters.num_shifts_global, parameters.num_iterations - 1)
+    covariances = np.stack(
+        [
+            _window_covariances(histogram, whole_shifts, template, window, parameters.num_shifts_block)
+            for window in windows
+        ],
+        axis=2,
+    )
+    shifts = whole_shifts[:, None] + _best_fine_shifts(covariances, parameters)
+    centres_s = (edges_s[1:] + edges_s[:-1]) / 2
+    displacement = -shifts * parameters.bin_um
+    _fill_empty_bins(displacement, np.diff(histogram.starts) == 0, centres_s)
+    return Motion(displacement, centres_s, centres_um)
+
+
+def _line_up(
+    histogram: AmplitudeHistogram, shape: tuple[int, int], max_shift: int, n_rounds: int
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Shift of each temporal bin (T,) in spatial bins, and the template (A, D) that they lead to.
+
+    The template starts as the temporal bin in the middle and then is the mean of all, each shifted to fit the last
+    template best; what leaves at one end of the shank comes in at the other.
+    """
+    n_bins = len(histogram.starts) - 1
+    shifts = np.zeros(n_bins, dtype=np.int64)
+    middle = np.arange(n_bins) == (n_bins // 2 - 1) % n_bins
+    template = _template(histogram, shifts, middle, shape)
+    for _ in range(n_rounds):
+        covariance = np.zeros((n_bins, 2 * max_shift + 1))
+        extended = np.pad(template, ((0, 0), (max_shift, max_shift)), mode="wrap")
+        _add_covariances(*_entries(histogram), shifts, extended, np.ones(shape[1]), 0, covariance)
+        shifts += _best(covariance, np.arange(-max_shift, max_shift + 1, dtype=np.int64))
+        template = _template(histogram, shifts, np.ones(n_bins, dtype=np.bool_), shape)
+    return shifts, template
+
+
+def _template(
+    histogram: AmplitudeHistogram, shifts: NDArray[np.int64], used: NDArray[np.bool_], shape: tuple[int, int]
+) -> NDArray[np.float64]:
+    """(A, D) mean of the `used` temporal bins, shifted, less its mean over depth for each amplitude."""
+    template = np.zeros(shape)
+    _add_shifted(*_entries(histogram), shifts, used, template)
+    template /= np.count_nonzero(used)
+    return template - template.mean(axis=1, keepdims=True)
+
+
+def _window_covariances(
+    histogram: AmplitudeHistogram,
+    shifts: NDArray[np.int64],
+    template: NDArray[np.float64],
+    window: NDArray[np.float64],
+    max_shift: int,
+) -> NDArray[np.float64]:
+    """(T, S) covariance of each shifted temporal bin with the template, both seen through the window, for more shifts.
+
+    Here the window's part of the shank is what wraps around.
+    """
+    inside = np.flatnonzero(window > _WINDOW_ENDS)
+    start, stop = inside[0], inside[-1] + 1
+    weights = window[start:stop]
+    seen = np.pad(template[:, start:stop] * weights, ((0, 0), (max_shift, max_shift)), mode="wrap")
+    covariance = np.zeros((len(shifts), 2 * max_shift + 1))
+    _add_covariances(*_entries(histogram), shifts, seen, window, start, covariance)
+    # Entries hold no mean over depth yet; it enters as its share of the template, the same for all entries.
+    mean = np.zeros((len(shifts), len(template)))
+    _add_amplitudes(histogram.starts, histogram.amplitude_bin, histogram.value, mean)
+    mean /= len(window)
+    n_shifts, width = covariance.shape[1], stop - start
+    share = np.stack([(seen[:, s : s + width] * weights).sum(axis=1) for s in range(n_shifts)], axis=1)
+    covariance -= np.einsum("ta,as->ts", mean, share)
+    return covariance / (width * len(template))
+
+
+def _best_fine_shifts(covariances: NDArray[np.float64], parameters: Parameters) -> NDArray[np.float64]:
+    """(T, W) shift in spatial bins, to a tenth of a bin, with the largest smoothed covariance (T, S, W)."""
+    max_shift = parameters.num_shifts_block
+    sigma = parameters.smoothing_sigma
+    smooth = gaussian_filter(covariances, (sigma, 0, sigma))
+    smooth = gaussian_filter1d(smooth, sigma, axis=1)
+    whole = np.arange(-max_shift, max_shift + 1)
+    fine = np.linspace(-max_shift, max_shift, 2 * max_shift * _UPSAMPLING + 1)
+    distance = np.abs(whole[:, None] - fine[None])
+    kernel = np.exp(-((distance / parameters.kriging_sigma) ** parameters.kriging_p) / parameters.kriging_d)
+    best = [_best(np.einsum("ts,sf->tf", smooth[:, :, window], kernel), fine) for window in range(smooth.shape[2])]
+    return np.stack(best, axis=1)
+
+
+def _best(covariance: NDArray[np.float64], shifts: NDArray[_Shift]) -> NDArray[_Shift]:
+    """(T,) the shift with the largest covariance (T, S), the smallest of those that are equal."""
+    nearest_first = np.argsort(np.abs(shifts), kind="stable")
+    return shifts[nearest_first[np.argmax(covariance[:, nearest_first], axis=1)]]
+
+
+def _fill_empty_bins(
+    displacement: NDArray[np.float64], empty: NDArray[np.bool_], centres_s: NDArray[np.float64]
+) -> None:
+    for column in displacement.T:
+        column[empty] = np.interp(centres_s[empty], centres_s[~empty], column[~empty])
+
+
+def _entries(
+    histogram: AmplitudeHistogram,
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
+    return histogram.starts, histogram.depth_bin, histogram.amplitude_bin, histogram.value
+
+
+@numba.njit(nogil=True, cache=True)
+def _add_shifted(starts, depth_bin, amplitude_bin, value, shifts, used, template):  # type: ignore[no-untyped-def]
+    """Add the entries of the temporal bins that are used to the template (A, D), each shifted."""
+    for t in range(len(shifts)):
+        if used[t]:
+            for entry in range(starts[t], starts[t + 1]):
+                template[amplitude_bin[entry], (depth_bin[entry] + shifts[t]) % template.shape[1]] += value[entry]
+
+
+@numba.njit(nogil=True, cache=True)
+def _add_covariances(  # type: ignore[no-untyped-def]
+    starts, depth_bin, amplitude_bin, value, shifts, extended, weights, first, covariance
+):
+    """Add each entry, times its weight, times what lies around it in the template, to its temporal bin's sums (T, S).
+
+    The template starts at spatial bin `first` and is extended by the largest shift at both ends; weights: (D,).
+    """
+    n_shifts = covariance.shape[1]
+    width = extended.shape[1] - n_shifts + 1
+    for t in range(len(shifts)):
+        for entry in range(starts[t], starts[t + 1]):
+            depth = (depth_bin[entry] + shifts[t]) % len(weights)
+            if first <= depth < first + width:
+                weighted = value[entry] * weights[depth]
+                around = extended[amplitude_bin[entry], depth - first : depth - first + n_shifts]
+                for s in range(n_shifts):
+                    covariance[t, s] += weighted * around[s]
+
+
+@numba.njit(nogil=True, cache=True)
+def _add_amplitudes(starts, amplitude_bin, value, total):  # type: ignore[no-untyped-def]
+    """Add each entry to its temporal bin's and amplitude's sum (T, A)."""
+    for t in range(len(total)):
+        for entry in range(starts[t], starts[t + 1]):
+            total[t, amplitude_bin[entry]] += value[entry]

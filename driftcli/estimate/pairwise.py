@@ -1,0 +1,218 @@
+"""How far apart every two temporal bins of a histogram are along depth, seen through one spatial window.
+
+For temporal bins i and j and each displacement d on the grid of spatial bins, the window-weighted correlation of
+bin j's histogram with bin i's, read d further up, is computed; the best d and its correlation are kept. This is the
+measure of Varol et al. 2021 and Windolf et al. 2023 as `decentralized` of SpikeInterface 0.105.3 computes it. Here all
+pairs of one displacement are one product of matrices, in tiles that fit the cache.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numba
+import numpy as np
+from numpy.typing import NDArray
+
+# Where the window weighs less, it ends.
+_WINDOW_ENDS = 1e-5
+# A variance below this share of the mean square is rounding, not signal.
+_FLAT = 1e-6
+_TILE_ROWS = 32
+_TILE_COLUMNS = 128
+_UNROLLED = 4
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Displacement and correlation of pairs of temporal bins, those within the horizon only.
+
+    Entry [i, k] belongs to bins i and j = first[i] + k; displacement_um says how much further up bin i's peaks are.
+
+    displacement_um: (T, width) float32.
+    correlation: (T, width) float32; 0 (with a displacement of 0) where nothing correlates and beyond the horizon.
+    first: (T,) int64.
+    """
+
+    displacement_um: NDArray[np.float32]
+    correlation: NDArray[np.float32]
+    first: NDArray[np.int64]
+
+
+def pairwise_displacements(
+    histogram: NDArray[np.float64],
+    window: NDArray[np.float64],
+    bin_um: float,
+    *,
+    max_displacement_um: float | None,
+    horizon_bins: int | None,
+    normalized: bool,
+    centered: bool,
+) -> Pairs:
+    """Best displacement of every pair of rows of `histogram` (T, D) within `window` (D,), less than the horizon apart.
+
+    `max_displacement_um` None and values beyond it stand for half the window's width. `normalized` divides by both
+    standard deviations, `centered` subtracts both means, each weighted and over the bins that overlap.
+    """
+    inside = np.flatnonzero(window > _WINDOW_ENDS)
+    within = slice(inside[0], inside[-1] + 1)
+    rows, weights = histogram[:, within], window[within]
+    n_bins, width = rows.shape
+    reach = width // 2
+    if max_displacement_um is not None:
+        reach = min(reach, int(max_displacement_um // bin_um))
+    padded_width = -(-width // _UNROLLED) * _UNROLLED
+    shifted = np.zeros((n_bins, padded_width + 2 * reach))
+    shifted[:, reach : reach + width] = rows
+    fixed = np.zeros((padded_width, n_bins), dtype=np.float32)
+    fixed[:width] = (rows * weights).T
+
+    total, moments_fixed, moments_shifted = _moments(rows, weights, shifted, reach)
+    scale_fixed, level_fixed = _scale_and_level(moments_fixed, total, normalized, centered)
+    scale_shifted, level_shifted = _scale_and_level(moments_shifted, total, normalized, centered)
+    scale_fixed /= total
+
+    first, pair_width = _layout(n_bins, horizon_bins)
+    displacement = np.zeros((n_bins, pair_width), dtype=np.float32)
+    correlation = np.zeros((n_bins, pair_width), dtype=np.float32)
+    _best_pairs(
+        (shifted.astype(np.float32), scale_shifted.astype(np.float32), level_shifted.astype(np.float32)),
+        (fixed, scale_fixed.T.astype(np.float32, order="C"), level_fixed.T.astype(np.float32, order="C")),
+        n_bins if horizon_bins is None else horizon_bins,
+        first,
+        displacement,
+        correlation,
+    )
+    displacement *= np.float32(bin_um)
+    return Pairs(displacement, correlation, first)
+
+
+def _layout(n_bins: int, horizon_bins: int | None) -> tuple[NDArray[np.int64], int]:
+    """First column of each row and the number of columns, so that every pair within the horizon has its place."""
+    if horizon_bins is None or 2 * horizon_bins - 1 >= n_bins:
+        return np.zeros(n_bins, dtype=np.int64), n_bins
+    width = 2 * horizon_bins - 1
+    return np.clip(np.arange(n_bins) - horizon_bins + 1, 0, n_bins - width), width
+
+
+def _moments(
+    rows: NDArray[np.float64], weights: NDArray[np.float64], shifted: NDArray[np.float64], reach: int
+) -> tuple[NDArray[np.float64], tuple[NDArray[np.float64], ...], tuple[NDArray[np.float64], ...]]:
+    """Sum of weights (S,) and weighted sums of values and squares (T, S) for each displacement, where rows overlap.
+
+    The first pair of sums is that of the row that stays, the second that of the row that is read further up.
+    """
+    width, n_shifts = len(weights), 2 * reach + 1
+    # At displacement d bins from max(0, -d) up to min(width, width - d) of the row that stays have a partner.
+    shift = np.arange(-reach, reach + 1)
+    start, stop = np.maximum(0, -shift), np.minimum(width, width - shift)
+
+    def overlap(values: NDArray[np.float64]) -> NDArray[np.float64]:
+        sums = np.concatenate([np.zeros((len(values), 1)), np.cumsum(values, axis=1)], axis=1)
+        return sums[:, stop] - sums[:, start]
+
+    total = overlap(weights[None])[0]
+    weighted = rows * weights
+    fixed = (overlap(weighted), overlap(weighted * rows))
+    sums = np.zeros((2, len(rows), n_shifts))
+    _sliding_sums(shifted, weights, sums)
+    return total, fixed, (sums[0], sums[1])
+
+
+def _scale_and_level(
+    moments: tuple[NDArray[np.float64], ...], total: NDArray[np.float64], normalized: bool, centered: bool
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """1 / standard deviation and mean / standard deviation, (T, S) each; both 0 where the row is flat."""
+    mean = moments[0] / total if centered else np.zeros_like(moments[0])
+    if not normalized:
+        return np.ones_like(mean), mean
+    square = moments[1] / total
+    variance = square - mean**2
+    signal = variance > _FLAT * square
+    scale = np.where(signal, 1 / np.sqrt(np.where(signal, variance, 1)), 0)
+    return scale, mean * scale
+
+
+@numba.njit(nogil=True, cache=True)
+def _sliding_sums(shifted, weights, sums):  # type: ignore[no-untyped-def]
+    """Weighted sums of values and of squares of each row, read at every displacement."""
+    n_shifts = sums.shape[2]
+    for row in range(len(shifted)):
+        for k in range(len(weights)):
+            weight = weights[k]
+            for s in range(n_shifts):
+                value = shifted[row, k + s]
+                sums[0, row, s] += weight * value
+                sums[1, row, s] += weight * value * value
+
+
+@numba.njit(nogil=True, cache=True)
+def _best_pairs(shifted_rows, fixed_rows, horizon, first, displacement, correlation):  # type: ignore[no-untyped-def]
+    """Fill `displacement` (in bins) and `correlation`, tile by tile; the sums' order does not depend on the tiles."""
+    shifted, scale_shifted, level_shifted = shifted_rows
+    fixed, scale_fixed, level_fixed = fixed_rows
+    n_bins, width = displacement.shape
+    length, n_shifts = len(fixed), len(scale_fixed)
+    product = np.empty((_TILE_ROWS, _TILE_COLUMNS), dtype=np.float32)
+    best = np.empty((_TILE_ROWS, _TILE_COLUMNS), dtype=np.float32)
+    where = np.empty((_TILE_ROWS, _TILE_COLUMNS), dtype=np.int32)
+    for row in range(0, n_bins, _TILE_ROWS):
+        rows = min(_TILE_ROWS, n_bins - row)
+        last_column = first[row + rows - 1] + width
+        for column in range(first[row], last_column, _TILE_COLUMNS):
+            columns = min(_TILE_COLUMNS, last_column - column)
+            tile = fixed[:, column : column + columns].copy()
+            best[:] = 0
+            where[:] = n_shifts // 2
+            for s in range(n_shifts):
+                _multiply(shifted[row : row + rows, s : s + length], tile, product)
+                for i in range(rows):
+                    _keep_better(
+                        product[i, :columns],
+                        scale_shifted[row + i, s],
+                        level_shifted[row + i, s],
+                        scale_fixed[s, column : column + columns],
+                        level_fixed[s, column : column + columns],
+                        s,
+                        best[i],
+                        where[i],
+                    )
+            for i in range(rows):
+                for j in range(columns):
+                    k = column + j - first[row + i]
+                    if 0 <= k < width and abs(row + i - column - j) < horizon:
+                        displacement[row + i, k] = where[i, j] - n_shifts // 2
+                        correlation[row + i, k] = best[i, j]
+
+
+# "contract" lets a product and a sum round once instead of twice; NaN, infinity and the order of sums stay as written.
+@numba.njit(nogil=True, cache=True, fastmath={"contract"})
+def _multiply(left, right, product):  # type: ignore[no-untyped-def]
+    """product = left @ right; the inner length is a multiple of 4, the number of rows and columns any."""
+    rows, length = left.shape
+    columns = right.shape[1]
+    product[:] = 0
+    for k in range(0, length, 4):
+        right0, right1, right2, right3 = right[k], right[k + 1], right[k + 2], right[k + 3]
+        for i in range(0, rows - 1, 2):
+            a0, a1, a2, a3 = left[i, k], left[i, k + 1], left[i, k + 2], left[i, k + 3]
+            b0, b1, b2, b3 = left[i + 1, k], left[i + 1, k + 1], left[i + 1, k + 2], left[i + 1, k + 3]
+            out_a, out_b = product[i], product[i + 1]
+            for j in range(columns):
+                out_a[j] = out_a[j] + a0 * right0[j] + a1 * right1[j] + a2 * right2[j] + a3 * right3[j]
+                out_b[j] = out_b[j] + b0 * right0[j] + b1 * right1[j] + b2 * right2[j] + b3 * right3[j]
+        if rows % 2:
+            a0, a1, a2, a3 = left[rows - 1, k], left[rows - 1, k + 1], left[rows - 1, k + 2], left[rows - 1, k + 3]
+            out_a = product[rows - 1]
+            for j in range(columns):
+                out_a[j] = out_a[j] + a0 * right0[j] + a1 * right1[j] + a2 * right2[j] + a3 * right3[j]
+
+
+@numba.njit(nogil=True, cache=True)
+def _keep_better(product, scale, level, scales, levels, shift, best, where):  # type: ignore[no-untyped-def]
+    """Where this displacement correlates better than all before, keep it."""
+    for j in range(len(product)):
+        value = product[j] * scale * scales[j] - level * levels[j]
+        better = value > best[j]
+        best[j] = value if better else best[j]
+        where[j] = shift if better else where[j]

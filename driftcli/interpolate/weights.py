@@ -1,0 +1,107 @@
+"""What the interpolation methods share: parameters, the border, and weights that are sparse.
+
+A method's weights are a matrix (targets, sources): the corrected trace of contact t is the sum over s of
+`weights[t, s]` times the trace of contact s. Border modes have the names and meanings of SpikeInterface 0.105.3.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple, Protocol
+
+import numba
+import numpy as np
+from numpy.typing import NDArray
+
+from driftcli import model
+
+BorderMode = Literal["remove_channels", "force_extrapolate", "force_zeros"]
+
+DROPPED_WEIGHT = 1e-4  # the largest sum of |weight| that may be left out of one corrected trace
+
+
+class InterpolateParameters(model.Parameters):
+    """Parameters of every interpolation method.
+
+    border_mode: what becomes of a contact that the motion takes past the first or last contact of its shank.
+        `remove_channels` leaves it out of the whole output, `force_zeros` gives zeros while it is outside,
+        `force_extrapolate` lets the method extrapolate.
+    time: how the motion is looked up between temporal bins: that of the nearest bin, or linear.
+    """
+
+    border_mode: BorderMode = "remove_channels"
+    time: model.TimeLookup = "nearest_bin"
+
+
+class Kernel(Protocol):
+    """Weights of one method on one shank."""
+
+    def __init__(self, parameters: InterpolateParameters, positions_um: NDArray[np.float64]) -> None:
+        """positions_um: (C, 2) contacts of one shank."""
+
+    def weights(self, displacement_um: NDArray[np.float64]) -> NDArray[np.float64]:
+        """(C, C) float64 weights (targets, sources) for the displacement (C,) of each contact."""
+
+
+class SparseWeights(NamedTuple):
+    """Weights row by row: those of target t are `values[starts[t]:starts[t + 1]]`, of the contacts in `sources`."""
+
+    starts: NDArray[np.int64]
+    sources: NDArray[np.int32]
+    values: NDArray[np.float32]
+
+
+def sparse(weights: NDArray[np.float64]) -> SparseWeights:
+    """The weights other than zero, as float32, sources ascending."""
+    rows, sources = np.nonzero(weights)
+    starts = np.searchsorted(rows, np.arange(len(weights) + 1)).astype(np.int64)
+    return SparseWeights(starts, sources.astype(np.int32), weights[rows, sources].astype(np.float32))
+
+
+def moved(positions_um: NDArray[np.float64], displacement_um: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(C, 2) positions at which the corrected traces are interpolated."""
+    return positions_um + np.column_stack([np.zeros_like(displacement_um), displacement_um])
+
+
+def distances_um(targets_um: NDArray[np.float64], sources_um: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(targets, sources) Euclidean distances."""
+    across = targets_um[:, None, 0] - sources_um[None, :, 0]
+    along = targets_um[:, None, 1] - sources_um[None, :, 1]
+    return np.sqrt(across * across + along * along)
+
+
+def inside(positions_um: NDArray[np.float64], displacement_um: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Which contacts stay between the first and last depth of their shank, both included.
+
+    displacement_um: (C,) or (T, C); x never changes, so it cannot leave.
+    """
+    depths = positions_um[:, 1]
+    target = depths + displacement_um
+    return (target >= depths.min()) & (target <= depths.max())
+
+
+@numba.njit(nogil=True, cache=True)
+def drop_smallest(weights, limit):  # type: ignore[no-untyped-def]
+    """Set to zero, in place and per row, the smallest weights while the sum of their absolute values is <= limit.
+
+    Of equal weights, the one of the lower source goes first.
+    """
+    num_sources = weights.shape[1]
+    magnitude = np.empty(num_sources)
+    candidates = np.empty(num_sources, np.int64)
+    for row in range(weights.shape[0]):
+        total = 0.0
+        count = 0
+        for source in range(num_sources):
+            size = abs(weights[row, source])
+            if size * num_sources <= limit:  # all of these together stay below the limit: no need to sort them
+                total += size
+                weights[row, source] = 0.0
+            elif size <= limit:
+                magnitude[count] = size
+                candidates[count] = source
+                count += 1
+        for index in np.argsort(magnitude[:count], kind="mergesort"):
+            total += magnitude[index]
+            if total > limit:
+                break
+            weights[row, candidates[index]] = 0.0

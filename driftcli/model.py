@@ -1,0 +1,225 @@
+"""The nouns that travel through driftcli: parameters, settings, geometry, peaks, motion, and who is told about it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib import import_module
+from types import ModuleType
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from pydantic import BaseModel, ConfigDict
+
+from driftcli.errors import InputError
+from driftcli.reporter import Reporter as Reporter
+
+TimeLookup = Literal["nearest_bin", "linear"]
+
+
+class Parameters(BaseModel):
+    """Base of every method's parameter model: unknown keys are errors, values never change once validated."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class ApplyParameters(Parameters):
+    """The stage `apply`, the only one without methods.
+
+    signal: what is corrected and written. `preprocessed` is the filtered, referenced signal that the peaks were found
+    in; `raw` is the signal of the file.
+    """
+
+    signal: Literal["preprocessed", "raw"] = "preprocessed"
+
+
+@dataclass(frozen=True)
+class Stage:
+    """The method chosen for one stage and its validated parameters; a stage that is switched off has method `none`."""
+
+    method: str
+    parameters: Parameters
+    folder: str
+
+    @property
+    def module(self) -> ModuleType:
+        """The method's module, imported on first use."""
+        return import_module(f"driftcli.{self.folder}.{self.method}")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """A resolved preset: every stage with its method and all parameters filled in."""
+
+    stages: dict[str, Stage]
+
+    def __getitem__(self, stage: str) -> Stage:
+        return self.stages[stage]
+
+    def to_dict(self) -> dict[str, dict[str, Any]]:
+        """Plain data, as a preset file holds it: `{stage: {"method": ..., parameter: value, ...}}`."""
+        return {
+            name: ({"method": stage.method} if stage.method else {}) | stage.parameters.model_dump(mode="json")
+            for name, stage in self.stages.items()
+        }
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """Where the contacts are.
+
+    positions_um: (C, 2) float64, x across and y along the probe (depth), in µm.
+    shanks: (C,) int64, the shank each contact is on; contacts of different shanks are never neighbours.
+    """
+
+    positions_um: NDArray[np.float64]
+    shanks: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.positions_um)
+
+    @property
+    def depths_um(self) -> NDArray[np.float64]:
+        """(C,) depth of each contact in µm."""
+        return self.positions_um[:, 1]
+
+    def each_shank(self) -> Iterator[tuple[int, NDArray[np.int64]]]:
+        """Yield each shank's number and the indices of its contacts, both ascending."""
+        for shank in np.unique(self.shanks):
+            yield int(shank), np.flatnonzero(self.shanks == shank)
+
+    def neighbours(self, radius_um: float) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Contacts within `radius_um` (inclusive) on the same shank, as flat lists for kernels.
+
+        Returns `starts` (C + 1,) and `contacts`: the neighbours of contact c, itself included and in ascending
+        order, are `contacts[starts[c]:starts[c + 1]]`.
+        """
+        difference = self.positions_um[:, None] - self.positions_um[None]
+        near = np.sqrt((difference**2).sum(axis=2)) <= radius_um
+        near &= self.shanks[:, None] == self.shanks[None]
+        np.fill_diagonal(near, True)
+        starts = np.concatenate([[0], np.cumsum(near.sum(axis=1))]).astype(np.int64)
+        return starts, np.nonzero(near)[1].astype(np.int64)
+
+
+@dataclass(frozen=True)
+class RecordingFacts:
+    """What later verbs need to know of the recording that peaks and motion came from.
+
+    columns: (C,) int64, the column of the file that holds each contact.
+    gain_to_uv: (C,) float64, µV per count of each contact, or None where the file doesn't say.
+    probe_json: the probe as probeinterface's JSON text, so that `apply` needs no probe file.
+    """
+
+    sampling_frequency_hz: float
+    num_samples: int
+    num_columns: int
+    dtype: str
+    offset_bytes: int
+    geometry: Geometry
+    columns: NDArray[np.int64]
+    gain_to_uv: NDArray[np.float64] | None
+    probe_json: str
+
+    @property
+    def duration_s(self) -> float:
+        return self.num_samples / self.sampling_frequency_hz
+
+    @property
+    def amplitude_unit(self) -> str:
+        """Unit of traces and amplitudes: µV where the gain is known."""
+        return "uv" if self.gain_to_uv is not None else "file_units"
+
+
+@dataclass(frozen=True)
+class Peaks:
+    """Detected and localized peaks in order of sample, then channel.
+
+    sample_index: (N,) int64. channel_index: (N,) int32, row of the geometry. amplitude: (N,) float32, signed, in the
+    recording's `amplitude_unit`. location: name (`x_um`, `y_um`, some methods `z_um`, `alpha`) to (N,) float32.
+    """
+
+    sample_index: NDArray[np.int64]
+    channel_index: NDArray[np.int32]
+    amplitude: NDArray[np.float32]
+    location: dict[str, NDArray[np.float32]]
+
+    def __len__(self) -> int:
+        return len(self.sample_index)
+
+
+@dataclass(frozen=True)
+class DepthPeaks:
+    """What the estimate needs of the peaks of one shank, in order of time.
+
+    time_s: (N,) float64, seconds from the start of the recording.
+    depth_um: (N,) float64.
+    amplitude: (N,) float64, signed, in µV or in file units.
+    """
+
+    time_s: NDArray[np.float64]
+    depth_um: NDArray[np.float64]
+    amplitude: NDArray[np.float64]
+
+    def __len__(self) -> int:
+        return len(self.time_s)
+
+
+@dataclass(frozen=True)
+class Motion:
+    """The tissue's displacement relative to the probe along y, on one shank.
+
+    Sign: a peak's corrected depth is its depth minus the displacement at its time and depth; the corrected trace of
+    a contact is the trace interpolated at the contact's depth plus the displacement.
+
+    displacement_um: (T, W) float64.
+    temporal_bins_s: (T,) float64, ascending centres of the temporal bins.
+    spatial_bins_um: (W,) float64, ascending centres of the spatial windows.
+    """
+
+    displacement_um: NDArray[np.float64]
+    temporal_bins_s: NDArray[np.float64]
+    spatial_bins_um: NDArray[np.float64]
+
+    def __post_init__(self) -> None:
+        shape = (len(self.temporal_bins_s), len(self.spatial_bins_um))
+        if self.displacement_um.shape != shape or 0 in shape:
+            raise InputError(f"a motion of shape {self.displacement_um.shape} does not fit bins of shape {shape}")
+        if not all(np.isfinite(a).all() for a in (self.displacement_um, self.temporal_bins_s, self.spatial_bins_um)):
+            raise InputError("the motion holds NaN or infinity", "estimate the motion again")
+        if (np.diff(self.temporal_bins_s) <= 0).any() or (np.diff(self.spatial_bins_um) <= 0).any():
+            raise InputError("the bins of the motion are not in ascending order")
+
+    @property
+    def temporal_edges_s(self) -> NDArray[np.float64]:
+        """(T - 1,) times halfway between bin centres, where `nearest_bin` changes to the next bin."""
+        return (self.temporal_bins_s[1:] + self.temporal_bins_s[:-1]) / 2
+
+    def at(self, time_s: ArrayLike, depth_um: ArrayLike, time: TimeLookup = "linear") -> NDArray[np.float64]:
+        """Displacement in µm at each (time, depth); the two broadcast.
+
+        Linear between windows and clipped at the ends. Over time either linear or that of the nearest bin (a time
+        halfway between two centres belongs to the later one).
+        """
+        time_s, depth_um = np.broadcast_arrays(np.asarray(time_s, float), np.asarray(depth_um, float))
+        if time == "nearest_bin":
+            row = np.searchsorted(self.temporal_edges_s, time_s, side="right")
+            return self._between_windows(row, depth_um)
+        row, weight = _bracket(self.temporal_bins_s, time_s)
+        following = np.minimum(row + 1, len(self.temporal_bins_s) - 1)
+        return (1 - weight) * self._between_windows(row, depth_um) + weight * self._between_windows(following, depth_um)
+
+    def _between_windows(self, row: NDArray[np.int64], depth_um: NDArray[np.float64]) -> NDArray[np.float64]:
+        column, weight = _bracket(self.spatial_bins_um, depth_um)
+        following = np.minimum(column + 1, len(self.spatial_bins_um) - 1)
+        return (1 - weight) * self.displacement_um[row, column] + weight * self.displacement_um[row, following]
+
+
+def _bracket(centres: NDArray[np.float64], at: NDArray[np.float64]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Index of the centre at or before each value and the share of the next one, clipped to the ends."""
+    at = np.clip(at, centres[0], centres[-1])
+    index = np.clip(np.searchsorted(centres, at, side="right") - 1, 0, max(len(centres) - 2, 0))
+    if len(centres) == 1:
+        return index, np.zeros(at.shape)
+    return index, (at - centres[index]) / (centres[index + 1] - centres[index])

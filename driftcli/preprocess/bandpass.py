@@ -1,0 +1,159 @@
+"""Butterworth band-pass, applied forward and backward: no phase, twice the order.
+
+Mirrors `scipy.signal.iirfilter(..., output="sos")` and `scipy.signal.sosfiltfilt`: the sections are designed by scipy
+in float64 and run in float32, on all channels of a sample at once. Where the lower edge is so low that rounding in
+float32 would be heard, they run in float64.
+
+Such a filter never ends, so a block needs rows on either side that are thrown away. The number of rows is how long the
+filter's slowest pole takes to die down to one millionth. A jump of 10,000 counts anywhere, just outside of the rows
+that were read too, then makes a difference of less than 0.05 counts to filtering the whole file at once in float64.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numba
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+from scipy.signal import iirfilter
+
+from driftcli import model
+from driftcli.errors import UsageError
+
+_REMAINDER = 1e-6  # of a transient at the end of the margin
+_FLOAT32_DECAY_SAMPLES = 400  # slower poles are too close to 1 for float32
+_LONGEST_MARGIN_S = 1.0  # bounds the memory that a block takes
+_LANES = 64  # channels that are filtered together; known to the compiler, so that it uses vectors
+_ROWS = 64  # rows that all sections run over while they are in the cache
+_SILENCE = 1e-20  # far below any signal, far above the denormal numbers that slow processors down
+
+
+class Parameters(model.Parameters):
+    """Parameters of the band-pass.
+
+    freq_min_hz, freq_max_hz: edges of the band, where a single pass lets half of the power through.
+    order: of the low-pass the band-pass is made of, as in scipy; forward and backward together have twice of it.
+    """
+
+    freq_min_hz: float = Field(300.0, gt=0)
+    freq_max_hz: float = Field(6000.0, gt=0)
+    order: int = Field(5, ge=1, le=10)
+
+
+class Step:
+    """Band-pass of blocks of traces.
+
+    margin_samples: rows at either end of a block that are not right.
+
+    Raises UsageError if the band is empty, reaches beyond half the sampling frequency, or has so low or sharp edges
+    that blocks would need margins of more than a second.
+    """
+
+    def __init__(self, parameters: Parameters, geometry: model.Geometry, sampling_frequency_hz: float) -> None:
+        _check_band(parameters, sampling_frequency_hz)
+        band = (parameters.freq_min_hz, parameters.freq_max_hz)
+        sections = iirfilter(
+            parameters.order, band, btype="bandpass", ftype="butter", fs=sampling_frequency_hz, output="sos"
+        )
+        decay_samples = -1 / math.log(max(np.abs(np.roots(section[3:])).max() for section in sections))
+        self.margin_samples = math.ceil(-math.log(_REMAINDER) * decay_samples)
+        _check_margin(self.margin_samples / sampling_frequency_hz)
+        precision = np.float32 if decay_samples < _FLOAT32_DECAY_SAMPLES else np.float64
+        self._sections = _spread_gain(sections).astype(precision)
+
+    def __call__(self, traces: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Filter traces (S, C) in place and return them. The signal counts as constant before the first row."""
+        if traces.size:
+            _filter(traces, self._sections)
+        return traces
+
+
+def _check_band(parameters: Parameters, sampling_frequency_hz: float) -> None:
+    low, high = parameters.freq_min_hz, parameters.freq_max_hz
+    if low >= high:
+        raise UsageError(
+            f"the band-pass from {low:g} to {high:g} Hz is empty", "freq_min_hz must be less than freq_max_hz"
+        )
+    if high >= sampling_frequency_hz / 2:
+        raise UsageError(
+            f"the band-pass up to {high:g} Hz needs a sampling frequency of more than {2 * high:g} Hz, "
+            f"the recording has {sampling_frequency_hz:g} Hz",
+            f"set freq_max_hz below {sampling_frequency_hz / 2:g}, or check the sampling frequency",
+        )
+
+
+def _check_margin(margin_s: float) -> None:
+    if margin_s > _LONGEST_MARGIN_S:
+        raise UsageError(
+            f"the band-pass rings for {margin_s:.3g} s, {_LONGEST_MARGIN_S:g} s is the most that can be done",
+            "use a higher freq_min_hz, a wider band or a lower order",
+        )
+
+
+def _spread_gain(sections: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Columns b0, b1, b2, a1, a2 of the sections, with the gain shared out evenly: scipy puts all into the first."""
+    spread = sections[:, [0, 1, 2, 4, 5]]
+    gain = spread[0, 0]
+    spread[0, :3] /= gain
+    spread[:, :3] *= gain ** (1 / len(spread))
+    return spread
+
+
+@numba.njit(nogil=True, cache=True)
+def _filter(traces, sections):  # type: ignore[no-untyped-def]
+    """Filter traces (S, C) in place, _LANES channels at a time, which are copied together for that."""
+    samples, channels = traces.shape
+    rows = np.zeros((samples, _LANES), sections.dtype)
+    states = np.empty((len(sections), 2 * _LANES), sections.dtype)
+    for start in range(0, channels, _LANES):
+        lanes = min(_LANES, channels - start)
+        # The band-pass leaves nothing of a constant, so taking off the first row is the same as starting in the
+        # steady state that belongs to it, and keeps large offsets out of the sums.
+        first = traces[0, start : start + lanes].copy()
+        for t in range(samples):
+            row, trace = rows[t], traces[t, start : start + lanes]
+            for lane in range(lanes):
+                row[lane] = trace[lane] - first[lane]
+        _run(rows, sections, states, False)
+        _run(rows, sections, states, True)
+        for t in range(samples):
+            row, trace = rows[t], traces[t, start : start + lanes]
+            for lane in range(lanes):
+                trace[lane] = row[lane]
+
+
+@numba.njit(nogil=True, cache=True)
+def _run(rows, sections, states, backward):  # type: ignore[no-untyped-def]
+    """All sections over rows (S, _LANES) in place, a few rows at a time, which stay in the cache meanwhile."""
+    states[:] = 0
+    samples = len(rows)
+    for start in range(0, samples, _ROWS):
+        count = min(_ROWS, samples - start)
+        first, step = (samples - 1 - start, -1) if backward else (start, 1)
+        for index in range(len(sections)):
+            _section(rows, first, step, count, sections[index], states[index])
+            _flush(states[index])
+
+
+@numba.njit(nogil=True, cache=True)
+def _section(rows, first, step, count, section, state):  # type: ignore[no-untyped-def]
+    """One section over `count` rows in place; transposed direct form II, its two states one after the other."""
+    b0, b1, b2, a1, a2 = section[0], section[1], section[2], section[3], section[4]
+    for t in range(first, first + step * count, step):
+        row = rows[t]
+        for lane in range(_LANES):
+            before = row[lane]
+            after = b0 * before + state[lane]
+            state[lane] = (state[_LANES + lane] + b1 * before) - a1 * after
+            state[_LANES + lane] = b2 * before - a2 * after
+            row[lane] = after
+
+
+@numba.njit(nogil=True, cache=True)
+def _flush(state):  # type: ignore[no-untyped-def]
+    """Silence stays silent: in long stretches of zeros the states would get denormal."""
+    for i in range(len(state)):
+        if abs(state[i]) < _SILENCE:
+            state[i] = 0

@@ -1,0 +1,174 @@
+"""Presets: YAML files that name a method and its parameters for every stage, and the list of methods there are.
+
+A preset may leave stages and parameters out; their defaults stand in the method's own file. `resolve` fills everything
+in and validates it, so that what is stored beside the results says all that was done.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from difflib import get_close_matches
+from importlib import import_module
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import yaml
+from pydantic import ValidationError
+
+from driftcli.errors import UsageError
+from driftcli.model import ApplyParameters, Parameters, Settings, Stage
+
+DEFAULT_PRESET = "dredge_fast"
+
+
+class Methods(NamedTuple):
+    """The folder of a stage's methods and their names, the default first."""
+
+    folder: str
+    names: tuple[str, ...]
+
+
+# The stages in the order of the data's road. `none` switches a stage off and has no file.
+STAGES = {
+    "filter": Methods("preprocess", ("bandpass", "none")),
+    "reference": Methods("preprocess", ("global_median", "none")),
+    "detect": Methods("detect", ("locally_exclusive", "by_channel")),
+    "select": Methods("select", ("all", "uniform", "smart_sampling_amplitudes")),
+    "localize": Methods("localize", ("grid_convolution", "center_of_mass", "monopolar_triangulation")),
+    "estimate": Methods("estimate", ("dredge_ap", "decentralized", "iterative_template")),
+    "interpolate": Methods("interpolate", ("kriging", "idw", "nearest")),
+    "apply": Methods("", ()),
+}
+
+Tree = dict[str, dict[str, Any]]
+
+
+def names() -> list[str]:
+    """Names of the presets that come with driftcli, in alphabetical order."""
+    return sorted(path.stem for path in _folder().glob("*.yaml"))
+
+
+def doc(name: str) -> str:
+    """The one line that says what a preset is for."""
+    return str(_read(name).get("doc", ""))
+
+
+def load(name: str | None = None, changes: Iterable[str] = ()) -> Settings:
+    """Resolve a preset (a name, the path of a YAML file, or the default) with `stage.key=value` changes on top."""
+    tree = _read(name or DEFAULT_PRESET)
+    tree.pop("doc", None)
+    return resolve(tree, changes)
+
+
+def resolve(tree: Mapping[str, Any], changes: Iterable[str] = ()) -> Settings:
+    """Validate `{stage: {"method": ..., parameter: value}}` and fill in all that it leaves out.
+
+    changes: `stage.key=value` texts; a new method for a stage drops the parameters of the old one.
+
+    Raises UsageError for an unknown stage, method or key (naming the nearest known one) and for values out of range.
+    """
+    stages = _checked_stages(tree)
+    _apply_changes(stages, changes)
+    return Settings({name: _resolve_stage(name, stages.get(name, {})) for name in STAGES})
+
+
+def _folder() -> Path:
+    """`presets/` lies inside an installed wheel's package and beside the package in a source tree."""
+    package = Path(__file__).parent
+    return next(folder for folder in (package / "presets", package.parent / "presets") if folder.is_dir())
+
+
+def _read(name: str) -> Tree:
+    path = Path(name)
+    if path.suffix not in (".yaml", ".yml"):
+        if name not in names():
+            raise UsageError(f"there is no preset {name!r}{_nearest(name, names())}", "see: driftcli presets list")
+        path = _folder() / f"{name}.yaml"
+    try:
+        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UsageError(f"the preset file {path} does not exist", "see: driftcli presets list") from None
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        reason = " ".join(str(error).split())
+        raise UsageError(f"the preset file {path} can't be read: {reason}", "driftcli presets show NAME shows one that can") from None
+    if not isinstance(tree, dict):
+        raise UsageError(f"the preset file {path} holds no stages", "driftcli presets show NAME shows the layout")
+    return tree
+
+
+def _checked_stages(tree: Mapping[str, Any]) -> Tree:
+    for name, keys in tree.items():
+        if name not in STAGES:
+            raise UsageError(f"there is no stage {name!r}{_nearest(name, STAGES)}", f"stages: {', '.join(STAGES)}")
+        if not isinstance(keys, dict):
+            raise UsageError(f"the stage {name!r} must hold keys, not {keys!r}", f"for example {name}: {{method: ...}}")
+    return {name: dict(keys) for name, keys in tree.items()}
+
+
+def _apply_changes(stages: Tree, changes: Iterable[str]) -> None:
+    """Methods first, so that the order of the changes doesn't matter."""
+    parsed = [_parse_change(change) for change in changes]
+    for stage, keys, value in parsed:
+        if keys == ["method"] and stages.get(stage, {}).get("method") != value:
+            stages[stage] = {"method": value}
+    for stage, keys, value in parsed:
+        *parents, key = keys
+        target = stages.setdefault(stage, {})
+        for parent in parents:
+            target[parent] = dict(target[parent]) if isinstance(target.get(parent), dict) else {}
+            target = target[parent]
+        target[key] = value
+
+
+def _parse_change(change: str) -> tuple[str, list[str], Any]:
+    where, equals, text = change.partition("=")
+    stage, *keys = where.strip().split(".")
+    if not equals or not keys or not all(keys):
+        raise UsageError(f"--set {change!r} is not of the form stage.key=value", "for example --set estimate.bin_s=1")
+    if stage not in STAGES:
+        raise UsageError(f"--set {change!r}: there is no stage {stage!r}{_nearest(stage, STAGES)}", f"stages: {', '.join(STAGES)}")
+    try:
+        return stage, keys, yaml.safe_load(text)
+    except yaml.YAMLError:
+        raise UsageError(f"--set {change!r}: the value can't be read", "quote text that holds :, [ or {") from None
+
+
+def _resolve_stage(name: str, keys: dict[str, Any]) -> Stage:
+    folder, methods = STAGES[name]
+    keys = dict(keys)
+    if not methods:
+        return Stage("", _validate(f"the stage {name}", name, ApplyParameters, keys), "")
+    method = keys.pop("method", methods[0])
+    if method not in methods:
+        raise UsageError(
+            f"the stage {name!r} has no method {method!r}{_nearest(str(method), methods)}", f"methods: {', '.join(methods)}"
+        )
+    model = Parameters if method == "none" else import_module(f"driftcli.{folder}.{method}").Parameters
+    return Stage(method, _validate(f"{name} with method {method}", name, model, keys), folder)
+
+
+def _validate(where: str, stage: str, model: type[Parameters], keys: dict[str, Any]) -> Parameters:
+    try:
+        return model.model_validate(keys)
+    except ValidationError as error:
+        first = error.errors()[0]
+        path = ".".join(str(part) for part in first["loc"])
+        if first["type"] == "extra_forbidden":
+            known = list(model.model_fields)
+            raise UsageError(
+                f"{where} has no key {path!r}{_nearest(path, known)}", f"keys: {', '.join(known) or 'none'}"
+            ) from None
+        reason = first["msg"][0].lower() + first["msg"][1:]
+        raise UsageError(
+            f"{where}: {stage}.{path} = {first['input']!r}: {reason}", "driftcli presets show NAME shows values that work"
+        ) from None
+
+
+def _nearest(name: str, known: Iterable[str]) -> str:
+    found = get_close_matches(name, list(known), n=1, cutoff=0.5)
+    return f"; did you mean {found[0]!r}?" if found else ""
+
+
+def to_yaml(settings: Settings, doc: str) -> str:
+    """A resolved preset as the text of a preset file."""
+    return yaml.safe_dump({"doc": doc, **settings.to_dict()}, sort_keys=False, allow_unicode=True, width=120)

@@ -1,0 +1,1 @@
+"""Recordings: opened read-only, handed out in windows, converted to traces and back, and written."""

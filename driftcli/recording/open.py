@@ -1,0 +1,80 @@
+"""Opening a recording: which format it has, and who reads that."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from driftcli.errors import InputError
+from driftcli.model import RecordingFacts, Reporter
+from driftcli.recording import raw, spikeglx
+from driftcli.recording.facts import probe_of
+from driftcli.recording.options import Options
+from driftcli.recording.probe import NamedProbe, read_probe
+from driftcli.recording.recording import Recording
+
+
+def open_recording(
+    path: Path | str,
+    *,
+    probe: Path | str | None = None,
+    num_channels: int | None = None,
+    sampling_frequency_hz: float | None = None,
+    dtype: str | None = None,
+    gain_to_uv: float | None = None,
+    offset_bytes: int | None = None,
+    carried: RecordingFacts | None = None,
+    reporter: Reporter,
+) -> Recording:
+    """Open a recording read-only.
+
+    `X.bin` beside an `X.meta` of SpikeGLX is a SpikeGLX recording, which describes itself: options that contradict
+    its meta are a UsageError, and `probe` replaces its geometry. Any other file is raw and needs a `probe`. `carried`,
+    the facts that an earlier verb stored, stand in for what is not given. What is assumed, and what looks odd, goes to
+    `reporter`. Raises InputError for files that are missing, broken or don't fit.
+    """
+    path = Path(path)
+    options = Options(num_channels, sampling_frequency_hz, dtype, gain_to_uv, offset_bytes)
+    _require_samples_file(path)
+    named = _named_probe(probe, carried)
+    meta = spikeglx.meta_beside(path)
+    if meta is not None:
+        return spikeglx.open_spikeglx(path, meta, named, options, reporter)
+    return raw.open_raw(path, named, _completed(options, carried), reporter)
+
+
+def _named_probe(probe: Path | str | None, carried: RecordingFacts | None) -> NamedProbe | None:
+    if probe is not None:
+        return NamedProbe(read_probe(Path(probe)), Path(probe).name)
+    return None if carried is None else NamedProbe(probe_of(carried), "the probe of the motion file")
+
+
+def _completed(options: Options, carried: RecordingFacts | None) -> Options:
+    """Options with the carried facts where nothing was said."""
+    if carried is None:
+        return options
+    gain = None if carried.gain_to_uv is None else float(carried.gain_to_uv[0])  # a raw file has one for all contacts
+    return Options(
+        num_channels=options.num_channels or carried.num_columns,
+        sampling_frequency_hz=options.sampling_frequency_hz or carried.sampling_frequency_hz,
+        dtype=options.dtype or carried.dtype,
+        gain_to_uv=options.gain_to_uv or gain,
+        offset_bytes=carried.offset_bytes if options.offset_bytes is None else options.offset_bytes,
+    )
+
+
+def _require_samples_file(path: Path) -> None:
+    if path.is_dir():
+        raise InputError(f"{path} is a folder", "give the recording's file, such as X.bin or X.ap.bin")
+    if path.suffix == ".meta":
+        raise InputError(f"{path} describes a recording and holds no samples", f"give {path.with_suffix('.bin').name}")
+    if not path.is_file():
+        has_meta = path.suffix == ".bin" and path.with_suffix(".meta").is_file()
+        hint = f"{path.with_suffix('.meta').name} is there, its .bin is not" if has_meta else "check the path"
+        raise InputError(f"there is no file {path}", hint)
+    try:
+        with path.open("rb") as file:
+            empty = not file.read(1)
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror or error}", "check its permissions") from error
+    if empty:
+        raise InputError(f"{path} is empty", "check that it was copied whole")

@@ -1,0 +1,169 @@
+"""Probes: read from files, laid out as contacts on columns, and written for the channels of an output."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from probeinterface import ProbeGroup, read_prb, read_probeinterface, write_probeinterface
+
+from driftcli.errors import InputError
+from driftcli.files import atomic
+from driftcli.model import Geometry, Reporter
+from driftcli.recording.recording import Recording
+
+_UM_PER_UNIT = {"um": 1.0, "mm": 1e3, "m": 1e6}
+_NOT_CONNECTED = -1
+
+
+class NamedProbe(NamedTuple):
+    """A probe and what to call it when something is wrong with it."""
+
+    group: ProbeGroup
+    name: str
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The connected contacts of a probe in the probe's order.
+
+    geometry: their positions and shanks; columns: (C,) int64, the file column of each.
+    num_contacts: contacts of the probe, unconnected ones included.
+    """
+
+    geometry: Geometry
+    columns: NDArray[np.int64]
+    num_contacts: int
+
+    @property
+    def num_wired_columns(self) -> int:
+        """The fewest columns a file can have that this probe fits."""
+        return int(self.columns.max()) + 1
+
+
+def read_probe(path: Path) -> ProbeGroup:
+    """Read a probeinterface JSON or a .prb file; a .prb is a Python script and is run. Raises InputError."""
+    hint = "give a probeinterface JSON (as written by probeinterface.write_probeinterface) or a .prb file"
+    if not path.is_file():
+        raise InputError(f"there is no probe file {path}", "check the path given with --probe")
+    try:
+        probegroup = read_prb(path) if path.suffix == ".prb" else read_probeinterface(path)
+        num_contacts = sum(probe.get_contact_count() for probe in probegroup.probes)
+    except Exception as error:  # a script, or JSON of any shape, can raise anything
+        raise InputError(f"cannot read the probe {path}: {type(error).__name__}: {error}", hint) from error
+    if num_contacts == 0:
+        raise InputError(f"the probe {path} has no contacts", hint)
+    return probegroup
+
+
+def lay_out(probegroup: ProbeGroup, source: str, reporter: Reporter) -> Layout:
+    """Contacts of all probes in `probegroup`, read from `source`, that are wired to a column of the file.
+
+    Shanks are numbered from 0 in ascending order of their ids, on from probe to probe; the numbers count shanks
+    without connected contacts, too. Raises InputError for a probe that can't be used.
+    """
+    wiring = _wiring(probegroup, source, reporter)
+    connected = wiring != _NOT_CONNECTED
+    columns = wiring[connected]
+    if not len(columns):
+        raise InputError(f"none of the {len(wiring)} contacts of {source} is connected", "set device_channel_indices")
+    used, times = np.unique(columns, return_counts=True)
+    if used[0] < 0 or (times > 1).any():
+        wrong = used[0] if used[0] < 0 else used[times > 1][0]
+        what = "which is no column" if wrong < 0 else "twice"
+        raise InputError(f"{source} wires column {wrong} {what}", "correct its device_channel_indices")
+    positions_um, shanks = _positions_um(probegroup, source), _shanks(probegroup)
+    return Layout(Geometry(positions_um[connected], shanks[connected]), columns, len(wiring))
+
+
+def require_fit(layout: Layout, num_columns: int, source: str, recording: str) -> None:
+    """Raise InputError if the layout of the probe `source` needs more columns than `recording` has."""
+    if layout.num_wired_columns > num_columns:
+        raise InputError(
+            f"the probe {source} has more channels than {recording}: it wires column {layout.num_wired_columns - 1} "
+            f"of {num_columns} (counted from 0)",
+            "check --num-channels, or give the probe of this recording",
+        )
+
+
+def write_probe(
+    path: Path, recording: Recording, kept_contacts: NDArray[np.int64], columns_of_kept: NDArray[np.int64]
+) -> None:
+    """Write the probe of an output as probeinterface JSON: the kept contacts, wired to the output's columns.
+
+    kept_contacts: (K,) contact indices of `recording`; columns_of_kept: (K,) output column of each.
+    The same arguments give the same bytes. Raises OutputError.
+    """
+    output = ProbeGroup()
+    column_of = dict(zip(np.asarray(kept_contacts).tolist(), np.asarray(columns_of_kept).tolist(), strict=True))
+    contact = 0
+    for probe in recording.probegroup.probes:
+        rows, columns = [], []
+        wiring = probe.device_channel_indices
+        for row in range(probe.get_contact_count()):
+            if wiring is not None and wiring[row] == _NOT_CONNECTED:
+                continue
+            if contact in column_of:
+                rows.append(row)
+                columns.append(column_of[contact])
+            contact += 1
+        if rows:
+            kept = probe.get_slice(np.array(rows, dtype=np.int64))
+            kept.set_device_channel_indices(np.array(columns, dtype=np.int64))
+            output.add_probe(kept)
+    with atomic(path) as part:
+        write_probeinterface(part, output)
+
+
+def _wiring(probegroup: ProbeGroup, source: str, reporter: Reporter) -> NDArray[np.int64]:
+    """Column of every contact of every probe, -1 for none; contact i is on column i where the probe doesn't say."""
+    silent = [probe.device_channel_indices is None for probe in probegroup.probes]
+    if all(silent):
+        reporter.message(f"{source} has no device_channel_indices: taking contact i to be column i of the file")
+        return np.arange(sum(probe.get_contact_count() for probe in probegroup.probes), dtype=np.int64)
+    if any(silent):
+        raise InputError(f"only some of the probes in {source} have device_channel_indices", "set them for all")
+    return np.concatenate([probe.device_channel_indices for probe in probegroup.probes]).astype(np.int64)
+
+
+def _positions_um(probegroup: ProbeGroup, source: str) -> NDArray[np.float64]:
+    try:
+        units = [_UM_PER_UNIT[probe.si_units] for probe in probegroup.probes]
+    except KeyError as error:
+        raise InputError(f"{source} has positions in {error}", f"use one of {', '.join(_UM_PER_UNIT)}") from error
+    per_probe = [np.asarray(probe.contact_positions, np.float64) for probe in probegroup.probes]
+    positions = np.concatenate([unit * each for unit, each in zip(units, per_probe, strict=True)])
+    if not np.isfinite(positions).all():
+        raise InputError(f"{source} has contacts without a position", "give every contact finite positions")
+    if positions.shape[1] == 3:
+        positions = _in_plane(positions, source)
+    return np.ascontiguousarray(positions)
+
+
+def _in_plane(positions: NDArray[np.float64], source: str) -> NDArray[np.float64]:
+    """Drop the coordinate, z before y before x, in which all contacts agree."""
+    for axis in (2, 1, 0):
+        if np.ptp(positions[:, axis]) == 0:
+            return np.delete(positions, axis, axis=1)
+    raise InputError(
+        f"{source} has contacts in three dimensions, not in a plane",
+        "give a probe in two dimensions: across and along the shank",
+    )
+
+
+def _shanks(probegroup: ProbeGroup) -> NDArray[np.int64]:
+    numbered: list[NDArray[np.int64]] = []
+    first = 0
+    for probe in probegroup.probes:
+        ids = [""] * probe.get_contact_count() if probe.shank_ids is None else [str(each) for each in probe.shank_ids]
+        rank = {name: first + number for number, name in enumerate(sorted(set(ids), key=_as_number_or_text))}
+        numbered.append(np.array([rank[name] for name in ids], dtype=np.int64))
+        first += len(rank)
+    return np.concatenate(numbered)
+
+
+def _as_number_or_text(name: str) -> tuple[float, str]:
+    return (int(name) if name.isdecimal() else float("inf"), name)

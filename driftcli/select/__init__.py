@@ -1,0 +1,1 @@
+"""Which of the detected peaks go on to the localization: one file per method."""

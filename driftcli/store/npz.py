@@ -1,0 +1,42 @@
+"""Peaks from elsewhere: an .npz with `time_s`, `depth_um` and `amplitude_uv`."""
+
+from __future__ import annotations
+
+import zipfile
+from pathlib import Path
+
+import numpy as np
+
+from driftcli.errors import InputError
+from driftcli.model import DepthPeaks
+
+_KEYS = ("time_s", "depth_um", "amplitude_uv")
+
+
+def read_npz_peaks(path: Path) -> DepthPeaks:
+    """Read (N,) `time_s`, `depth_um`, `amplitude_uv`, sorted by time on the way.
+
+    Raises InputError when the file or one of its arrays is missing, of the wrong shape, empty, negative in time, or
+    not finite.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            missing = [key for key in _KEYS if key not in arrays]
+            if missing:
+                raise InputError(f"{path} has no array {missing[0]!r}", f"it must hold {', '.join(_KEYS)}")
+            time_s, depth_um, amplitude = (np.asarray(arrays[key], dtype=float) for key in _KEYS)
+    except FileNotFoundError:
+        raise InputError(f"{path} does not exist") from None
+    except (OSError, ValueError, TypeError, zipfile.BadZipFile) as error:
+        raise InputError(f"{path} can't be read: {error}", f"it must hold {', '.join(_KEYS)}") from None
+    if not (time_s.ndim == 1 and time_s.shape == depth_um.shape == amplitude.shape):
+        shapes = f"{time_s.shape}, {depth_um.shape}, {amplitude.shape}"
+        raise InputError(f"{path}: the arrays must be of one length, not {shapes}")
+    if not len(time_s):
+        raise InputError(f"{path} holds no peaks")
+    if not all(np.isfinite(array).all() for array in (time_s, depth_um, amplitude)):
+        raise InputError(f"{path} holds NaN or infinity", "leave such peaks out")
+    if time_s.min() < 0:
+        raise InputError(f"{path} holds peaks before time 0", "times count from the start of the recording")
+    order = np.argsort(time_s, kind="stable")
+    return DepthPeaks(time_s[order], depth_um[order], amplitude[order])

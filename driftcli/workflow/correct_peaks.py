@@ -1,0 +1,42 @@
+"""correct-peaks: peaks and motion in, peaks with corrected depths out, for those who need no new traces."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from driftcli.errors import InputError
+from driftcli.model import Peaks, Settings
+from driftcli.store.motion import read_motion
+from driftcli.store.peaks import PeakSpool, read_peaks, write_peaks
+from driftcli.workflow.runlog import RunLog
+from driftcli.workflow.work import Work, claim_outputs
+
+
+def correct_peaks(peaks_path: Path, motion_path: Path, settings: Settings, out: Path, work: Work) -> dict[str, Any]:
+    """Add the column `y_corrected_um`, each peak's depth less the displacement at its time and depth.
+
+    The displacement is linear between temporal bins. settings: those that made the peaks.
+
+    Returns the facts that went to `run.json`.
+    """
+    claim_outputs([out], [peaks_path, motion_path], work.overwrite)
+    file, motion_file = read_peaks(peaks_path), read_motion(motion_path)
+    facts, peaks = file.facts, file.peaks
+    log = RunLog("correct-peaks", out, {"peaks": peaks_path, "motion": motion_path}, settings)
+    corrected = peaks.location["y_um"].astype(float)
+    peak_shanks = facts.geometry.shanks[peaks.channel_index]
+    for shank, _ in facts.geometry.each_shank():
+        if shank not in motion_file.motions:
+            raise InputError(f"{motion_path} has no motion for shank {shank}", "estimate it from these peaks")
+        here = peak_shanks == shank
+        times_s = peaks.sample_index[here] / facts.sampling_frequency_hz
+        corrected[here] -= motion_file.motions[shank].at(times_s, corrected[here])
+    location = peaks.location | {"y_corrected_um": corrected.astype(np.float32)}
+    with PeakSpool(out.parent, location) as spool:
+        spool.append(Peaks(peaks.sample_index, peaks.channel_index, peaks.amplitude, location))
+        write_peaks(out, spool, facts, settings, file.noise_levels)
+    log.counts = {"peaks": len(peaks)}
+    return log.write()

@@ -1,0 +1,83 @@
+"""estimate: localized peaks in, the motion of the tissue out. Needs no recording."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from driftcli.model import DepthPeaks, Motion, Reporter, Settings
+from driftcli.store.motion import write_motion
+from driftcli.store.npz import read_npz_peaks
+from driftcli.store.peaks import PeaksFile, read_peaks
+from driftcli.workflow.runlog import RunLog
+from driftcli.workflow.work import Work, claim_outputs
+
+
+@dataclass(frozen=True)
+class ShankPeaks:
+    """The peaks of one shank and the depths that its contacts span."""
+
+    peaks: DepthPeaks
+    span_um: tuple[float, float]
+
+
+def estimate(
+    source: Path, settings: Settings, out: Path, work: Work, *, span_um: tuple[float, float] | None = None
+) -> dict[str, Any]:
+    """Estimate the motion of each shank from `peaks.h5` (or an .npz) and write it to `out` (HDF5).
+
+    span_um: lowest and highest depth of the shank, for peaks from an .npz; by default those of the peaks.
+
+    Returns the facts that went to `run.json`. Raises InputError when the peaks can't be read or there are none.
+    """
+    claim_outputs([out], [source], work.overwrite)
+    if source.suffix == ".npz":
+        facts, peaks = None, read_npz_peaks(source)
+        duration_s = float(np.ceil(peaks.time_s[-1]))
+        low, high = span_um or (float(peaks.depth_um.min()), float(peaks.depth_um.max()))
+        shanks = {0: ShankPeaks(peaks, (low, high))}
+    else:
+        file = read_peaks(source)
+        facts, duration_s, shanks = file.facts, file.facts.duration_s, _by_shank(file)
+    log = RunLog("estimate", out, {"peaks": source}, settings)
+    with log.timed("estimate"):
+        motions = {
+            shank: _estimate_shank(shank, data, duration_s, settings, work.reporter) for shank, data in shanks.items()
+        }
+    write_motion(out, motions, duration_s, facts, settings)
+    log.counts = _counts(shanks, motions)
+    return log.write()
+
+
+def _by_shank(file: PeaksFile) -> dict[int, ShankPeaks]:
+    geometry, peaks = file.facts.geometry, file.peaks
+    peak_shanks = geometry.shanks[peaks.channel_index]
+    time_s = peaks.sample_index / file.facts.sampling_frequency_hz
+    shanks = {}
+    for shank, contacts in geometry.each_shank():
+        here = peak_shanks == shank
+        columns = (time_s[here], peaks.location["y_um"][here].astype(float), peaks.amplitude[here].astype(float))
+        depths = geometry.depths_um[contacts]
+        shanks[shank] = ShankPeaks(DepthPeaks(*columns), (float(depths.min()), float(depths.max())))
+    return shanks
+
+
+def _estimate_shank(shank: int, data: ShankPeaks, duration_s: float, settings: Settings, reporter: Reporter) -> Motion:
+    if not len(data.peaks):
+        reporter.message(f"shank {shank} holds no peaks: its motion is taken as zero")
+        return Motion(np.zeros((1, 1)), np.array([duration_s / 2]), np.array([sum(data.span_um) / 2]))
+    stage = settings["estimate"]
+    return stage.module.estimate(data.peaks, data.span_um, duration_s, stage.parameters, reporter)
+
+
+def _counts(shanks: dict[int, ShankPeaks], motions: dict[int, Motion]) -> dict[str, Any]:
+    displacements = np.concatenate([motion.displacement_um.ravel() for motion in motions.values()])
+    return {
+        "peaks": sum(len(data.peaks) for data in shanks.values()),
+        "temporal_bins": max(len(motion.temporal_bins_s) for motion in motions.values()),
+        "spatial_windows": sum(len(motion.spatial_bins_um) for motion in motions.values()),
+        "displacement_um": [round(float(displacements.min()), 3), round(float(displacements.max()), 3)],
+    }

@@ -1,0 +1,42 @@
+"""run: detect, estimate and apply, one after the other."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from driftcli.files import require_room
+from driftcli.model import Settings
+from driftcli.recording.recording import Recording
+from driftcli.workflow.apply import apply, probe_path
+from driftcli.workflow.detect import detect
+from driftcli.workflow.estimate import estimate
+from driftcli.workflow.runlog import RunLog
+from driftcli.workflow.work import Work, claim_outputs
+
+PEAKS, MOTION, CORRECTED = "peaks.h5", "motion.h5", "corrected.bin"
+
+
+def default_folder(recording_path: Path) -> Path:
+    """`rec.driftcli/` beside `rec.bin`."""
+    return recording_path.with_name(f"{recording_path.stem}.driftcli")
+
+
+def run(
+    recording: Recording, settings: Settings, folder: Path, work: Work, *, dtype: str | None = None
+) -> dict[str, dict[str, Any]]:
+    """Correct a recording: peaks, motion, corrected binary and its probe go to `folder`.
+
+    Returns the facts of each verb that went to `run.json`.
+    """
+    peaks, motion, corrected = folder / PEAKS, folder / MOTION, folder / CORRECTED
+    frame_bytes = recording.num_columns * np.dtype(dtype or recording.dtype).itemsize
+    require_room(folder, recording.num_samples * frame_bytes)
+    claim_outputs([peaks, motion, corrected, probe_path(corrected)], [recording.path], work.overwrite)
+    return {
+        "detect": detect(recording, settings, peaks, work),
+        "estimate": estimate(peaks, settings, motion, work),
+        "apply": apply(recording, motion, settings, corrected, work, dtype=dtype),
+    }

@@ -1,0 +1,140 @@
+"""The chunk stream: the one place that cuts a recording into pieces and puts the pieces' results in order.
+
+Work runs on a fixed grid of blocks counted from sample 0. Block length and margins are constants of driftcli and of the
+preset, never options: a forward-backward filter has no finite end, so its numbers depend on where a block begins. Chunks
+and threads only group whole blocks, and thus never change a result.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import NamedTuple, Protocol, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from driftcli.model import Reporter
+from driftcli.recording.convert import to_traces
+from driftcli.recording.recording import Recording
+
+BLOCK_SAMPLES = 16_384
+
+Result = TypeVar("Result")
+Span = tuple[int, int]
+
+
+class Step(Protocol):
+    """A stage that changes traces: how many samples it needs on either side, and what it does."""
+
+    margin_samples: int
+
+    def __call__(self, traces: NDArray[np.float32]) -> NDArray[np.float32]: ...
+
+
+class Piece(NamedTuple):
+    """Preprocessed traces of a span with margins: rows first <= row < last are the samples start <= sample < stop."""
+
+    traces: NDArray[np.float32]
+    first: int
+    last: int
+    start: int
+    stop: int
+
+
+class Stream:
+    """Hands out preprocessed pieces of a recording and runs work over them in threads.
+
+    margin_samples: rows that the work itself needs on either side of a block, beyond those of the steps. Beyond the
+    ends of the recording these rows are zero.
+    """
+
+    def __init__(
+        self, recording: Recording, steps: Sequence[Step], margin_samples: int, *, jobs: int, chunk_s: float
+    ) -> None:
+        self.recording = recording
+        self._steps = steps
+        self._step_margin = sum(step.margin_samples for step in steps)
+        self._margin = margin_samples
+        self._jobs = jobs
+        self._chunk_blocks = max(1, round(chunk_s * recording.sampling_frequency_hz / BLOCK_SAMPLES))
+
+    def blocks(self) -> list[Span]:
+        """The fixed grid: (start, stop) of every block of the recording."""
+        total = self.recording.num_samples
+        return [(start, min(start + BLOCK_SAMPLES, total)) for start in range(0, total, BLOCK_SAMPLES)]
+
+    def piece(self, start: int, stop: int) -> Piece:
+        """Read a span with its margins once, convert it and run the steps."""
+        margin, total = self._step_margin + self._margin, self.recording.num_samples
+        low, high = max(0, start - margin), min(total, stop + margin)
+        before, after = low - (start - margin), (stop + margin) - high
+        recording = self.recording
+        traces = to_traces(recording.read(low, high), recording.columns, recording.gain_to_uv, before, after, low)
+        for step in self._steps:
+            traces = step(traces)
+        traces[:before] = 0
+        traces[len(traces) - after :] = 0
+        return Piece(traces, margin, margin + stop - start, start, stop)
+
+    def map(
+        self, work: Callable[[Span], Result], spans: Sequence[Span], reporter: Reporter, stage: str
+    ) -> Iterator[Result]:
+        """Run `work` over all spans in threads and yield its results in order of the spans.
+
+        Each thread takes a chunk of spans at a time; only a few chunks are under way at once. When the caller stops
+        early or an exception strikes, threads end with the block they are at.
+        """
+        stop = threading.Event()
+        progress = _Progress(reporter, stage, self.recording.sampling_frequency_hz, spans)
+        chunks = (spans[i : i + self._chunk_blocks] for i in range(0, len(spans), self._chunk_blocks))
+
+        def run(chunk: Sequence[Span]) -> list[Result]:
+            results = []
+            for span in chunk:
+                if stop.is_set():
+                    break
+                results.append(work(span))
+                progress.add(span)
+            return results
+
+        with ThreadPoolExecutor(self._jobs, thread_name_prefix="driftcli") as pool:
+            try:
+                for results in _in_order(pool, run, chunks, self._jobs + 1):
+                    yield from results
+            finally:
+                stop.set()
+                pool.shutdown(cancel_futures=True)
+
+
+def _in_order(
+    pool: ThreadPoolExecutor,
+    run: Callable[[Sequence[Span]], list[Result]],
+    chunks: Iterable[Sequence[Span]],
+    most: int,
+) -> Iterator[list[Result]]:
+    waiting: deque[Future[list[Result]]] = deque()
+    for chunk in chunks:
+        if len(waiting) == most:
+            yield waiting.popleft().result()
+        waiting.append(pool.submit(run, chunk))
+    while waiting:
+        yield waiting.popleft().result()
+
+
+class _Progress:
+    """Counts samples done by all threads."""
+
+    def __init__(self, reporter: Reporter, stage: str, sampling_frequency_hz: float, spans: Sequence[Span]) -> None:
+        self._reporter, self._stage, self._rate_hz = reporter, stage, sampling_frequency_hz
+        self._total = sum(stop - start for start, stop in spans)
+        self._done = 0
+        self._lock = threading.Lock()
+        reporter.progress(stage, 0, self._total)
+
+    def add(self, span: Span) -> None:
+        with self._lock:
+            self._done += span[1] - span[0]
+            self._reporter.progress(self._stage, self._done, self._total, self._done / self._rate_hz)

@@ -1,0 +1,375 @@
+import numpy as np
+import pytest
+from oracles import dredge_ap as oracle
+
+from driftcli.errors import InputError, UsageError
+from driftcli.estimate import dredge_ap
+from driftcli.estimate.dredge_ap import Parameters, estimate
+from driftcli.estimate.dredge_correlate import Correlator
+from driftcli.estimate.dredge_solve import PairEquations
+from driftcli.estimate.histogram import spatial_bins, temporal_bins
+from driftcli.estimate.windows import spatial_windows
+from driftcli.model import DepthPeaks, Reporter
+
+SPAN_UM = (0.0, 300.0)
+SMALL = {"win_step_um": 100.0, "win_scale_um": 80.0, "max_disp_um": 20.0, "bin_um": 2.0}
+
+
+class Listener(Reporter):
+    def __init__(self):
+        self.messages, self.done = [], []
+
+    def message(self, text):
+        self.messages.append(text)
+
+    def progress(self, stage, done, total, recording_s=0.0):
+        self.done.append((stage, done, total))
+
+
+def drift(time_s, depth_um):
+    """Slow, and larger at the tip."""
+    return 8 * np.sin(time_s / 5) * (1 - 0.6 * depth_um / SPAN_UM[1])
+
+
+def make_peaks(seconds, rate=120, seed=0, displacement=drift, span_um=SPAN_UM):
+    rng = np.random.default_rng(seed)
+    units = rng.uniform(*span_um, 40)
+    amplitudes = rng.uniform(40, 200, 40)
+    time_s = np.sort(rng.uniform(0, seconds, int(rate * seconds)))
+    unit = rng.integers(0, 40, len(time_s))
+    depth_um = units[unit] + displacement(time_s, units[unit]) + rng.normal(0, 1.5, len(time_s))
+    return DepthPeaks(time_s, depth_um, -amplitudes[unit])
+
+
+def without(peaks, left_out):
+    return DepthPeaks(peaks.time_s[~left_out], peaks.depth_um[~left_out], peaks.amplitude[~left_out])
+
+
+def expected(peaks, seconds, parameters, **others):
+    """What the oracle says."""
+    edges_s, edges_um = temporal_bins(seconds, parameters.bin_s), spatial_bins(SPAN_UM, parameters.bin_um, 0.0)
+    centres = (edges_um[1:] + edges_um[:-1]) / 2
+    windows, _ = spatial_windows(parameters, SPAN_UM, centres, Reporter(), 1e-5)
+    max_lag = int(parameters.max_disp_um // parameters.bin_um)
+    arrays = peaks.time_s, peaks.depth_um, peaks.amplitude
+    return oracle.estimate(*arrays, edges_s, edges_um, windows, max_lag, **others)
+
+
+# --- the whole estimate ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {},
+        {"time_horizon_s": 4.0},
+        {"mincorr": 0.6},
+        {"lambda_t": 5.0, "lambda_s": 0.3, "eps": 0.1},
+        {"weights_threshold_low": 1.0, "weights_threshold_high": 60.0},
+        {"histogram_depth_smooth_um": 4.0, "histogram_time_smooth_s": 0.4},
+    ],
+)
+def test_the_estimate_is_the_oracles(changed):
+    names = {
+        "weights_threshold_low": "threshold_low",
+        "weights_threshold_high": "threshold_high",
+        "histogram_depth_smooth_um": "depth_smooth_um",
+        "histogram_time_smooth_s": "time_smooth_s",
+    }
+    peaks, parameters = make_peaks(12), Parameters(**SMALL, **changed)
+    motion = estimate(peaks, SPAN_UM, 12.0, parameters, Reporter())
+    theirs = expected(peaks, 12.0, parameters, **{names.get(k, k): v for k, v in changed.items()})
+    np.testing.assert_allclose(motion.displacement_um, theirs, atol=1e-5)
+    np.testing.assert_allclose(motion.temporal_bins_s, np.arange(12) + 0.5)
+
+
+def test_the_rigid_estimate_is_the_oracles():
+    peaks, parameters = make_peaks(10), Parameters(rigid=True, bin_um=2.0, max_disp_um=30.0)
+    motion = estimate(peaks, SPAN_UM, 10.0, parameters, Reporter())
+    np.testing.assert_allclose(motion.displacement_um, expected(peaks, 10.0, parameters), atol=1e-5)
+
+
+def spread_out_peaks():
+    """60 units that move up and down and jump at 8 s, without random numbers."""
+    unit, spike = np.meshgrid(np.arange(60), np.arange(126), indexing="ij")
+    home = unit * 0.6180339887498949 % 1 * 880 + 10
+    time_s = (spike + unit * 0.7548776662466927 % 1) / 9
+    moved = (3 + home / 180) * np.sin(2 * np.pi * time_s / 14) + 4 * (time_s > 8)
+    jitter = 6 * ((unit * 0.5698402909980532 + spike * 0.6180339887498949) % 1 - 0.5)
+    order = np.argsort(time_s.ravel(), kind="stable")
+    amplitude = -(40.0 + 17 * (unit % 7))
+    return DepthPeaks(*(a.ravel()[order] for a in (time_s, home + moved + jitter, amplitude)))
+
+
+# SpikeInterface 0.105.3: estimate_motion(method="dredge_ap") on contacts every 20 um from 0 to 900, 14 s; every third bin
+SPIKEINTERFACE = [
+    (
+        {"win_step_um": 300.0, "win_scale_um": 300.0},
+        [
+            [0.0771, 0.3808, 0.7354],
+            [2.1448, 2.9318, 3.7745],
+            [-0.5038, -0.5533, -0.3044],
+            [-1.4252, -2.1913, -3.0869],
+            [-0.3561, -0.8111, -1.5012],
+        ],
+    ),
+    ({"rigid": True, "bin_s": 2.0}, [[0.7914], [-1.17], [-0.3578]]),
+]
+
+
+@pytest.mark.parametrize(("parameters", "golden_um"), SPIKEINTERFACE, ids=["windows", "rigid"])
+def test_the_estimate_is_spikeinterfaces(parameters, golden_um):
+    motion = estimate(spread_out_peaks(), (0.0, 900.0), 14.0, Parameters(**parameters), Reporter())
+    np.testing.assert_allclose(motion.displacement_um[::3], golden_um, atol=2e-3)
+
+
+def test_a_known_drift_is_found():
+    span_um = (0.0, 900.0)
+    peaks = make_peaks(60, rate=500, span_um=span_um, displacement=lambda t, y: 8 * np.sin(t / 5) * (1 - y / 3000))
+    motion = estimate(peaks, span_um, 60.0, Parameters(histogram_time_smooth_s=None), Reporter())
+    truth = 8 * np.sin(motion.temporal_bins_s[:, None] / 5) * (1 - motion.spatial_bins_um / 3000)
+    error = motion.displacement_um - truth
+    assert np.abs(error - np.median(error, axis=0)).mean() < 0.5
+
+
+def test_pieces_and_stretches_do_not_show(monkeypatch):
+    peaks, parameters = make_peaks(50), Parameters(**SMALL, time_horizon_s=7.0)
+    whole = estimate(peaks, SPAN_UM, 50.0, parameters, Reporter())
+    monkeypatch.setattr(dredge_ap, "_STRETCH", 16)
+    monkeypatch.setattr(dredge_ap, "_PIECE", 5)
+    cut = estimate(peaks, SPAN_UM, 50.0, parameters, Reporter())
+    np.testing.assert_allclose(cut.displacement_um, whole.displacement_um, atol=1e-5)
+
+
+def test_a_percentile_stands_in_for_the_correlation_that_must_be_reached():
+    peaks = make_peaks(12)
+    percentile = Parameters(**SMALL, mincorr_percentile=60.0, mincorr_percentile_nneighbs=5)
+    found = estimate(peaks, SPAN_UM, 12.0, percentile, Reporter()).displacement_um
+    edges_s, edges_um = temporal_bins(12.0, 1.0), spatial_bins(SPAN_UM, 2.0, 0.0)
+    image = oracle.raster(peaks.time_s, peaks.depth_um, peaks.amplitude, edges_s, edges_um, 1.0, 1.0)
+    windows, _ = spatial_windows(percentile, SPAN_UM, (edges_um[1:] + edges_um[:-1]) / 2, Reporter(), 1e-5)
+    near = [
+        oracle.correlate(image[i], image[j], window, 10).max()
+        for window in windows
+        for i in range(12)
+        for j in range(i + 1, min(i + 5, 12))
+    ]
+    fixed = Parameters(**SMALL, mincorr=float(np.percentile(near, 60.0)))
+    np.testing.assert_allclose(found, estimate(peaks, SPAN_UM, 12.0, fixed, Reporter()).displacement_um, atol=1e-5)
+
+
+def test_progress_is_told_for_each_window():
+    listener = Listener()
+    motion = estimate(make_peaks(10), SPAN_UM, 10.0, Parameters(**SMALL), listener)
+    n_windows = len(motion.spatial_bins_um)
+    assert listener.done == [("estimate", n, n_windows) for n in range(1, n_windows + 1)]
+
+
+# --- at the borders -------------------------------------------------------------------------------------------------
+
+
+def test_one_temporal_bin_does_not_move():
+    motion = estimate(make_peaks(1), SPAN_UM, 1.0, Parameters(**SMALL), Reporter())
+    assert motion.displacement_um.shape == (1, len(motion.spatial_bins_um))
+    assert (motion.displacement_um == 0).all()
+
+
+def test_one_depth_does_not_move():
+    peaks = DepthPeaks(np.linspace(0, 9, 50), np.full(50, 20.0), np.full(50, -80.0))
+    motion = estimate(peaks, (20.0, 20.0), 10.0, Parameters(), Reporter())
+    assert (motion.displacement_um == np.zeros((10, 1))).all()
+
+
+@pytest.mark.parametrize("field", ["time_s", "depth_um", "amplitude"])
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_values_that_are_not_finite_are_refused(field, value):
+    peaks = make_peaks(5)
+    getattr(peaks, field)[-1] = value
+    with pytest.raises(InputError, match="1 of 600 peaks"):
+        estimate(peaks, SPAN_UM, 5.0, Parameters(), Reporter())
+
+
+def test_no_peaks_are_refused():
+    peaks = without(make_peaks(5), np.full(600, True))
+    with pytest.raises(InputError, match="no peaks"):
+        estimate(peaks, SPAN_UM, 5.0, Parameters(), Reporter())
+
+
+def test_no_peaks_on_the_shank_are_refused():
+    with pytest.raises(InputError, match="none of 600 peaks"):
+        estimate(make_peaks(5), (1000.0, 1400.0), 5.0, Parameters(), Reporter())
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [{"time_horizon_s": 0.9}, {"time_horizon_s": 4.9, "bin_s": 5.0}, {"max_disp_um": 0.9}, {"bin_um": 30.0}],
+)
+def test_less_than_a_bin_is_refused(changed):
+    with pytest.raises(UsageError, match="less than one"):
+        estimate(make_peaks(5), SPAN_UM, 5.0, Parameters(**{"max_disp_um": 20.0, **changed}), Reporter())
+
+
+def test_a_horizon_of_whole_bins_holds_them_all_whatever_the_rounding():
+    assert dredge_ap._reach(Parameters(bin_s=0.1, time_horizon_s=0.3), 100) == 3
+    assert dredge_ap._reach(Parameters(bin_s=0.1, time_horizon_s=0.39), 100) == 3
+    assert dredge_ap._reach(Parameters(time_horizon_s=None), 100) == 99
+
+
+def test_empty_bins_are_bridged():
+    peaks = make_peaks(40, displacement=lambda t, _: np.where(t < 20, 0.0, 8.0))
+    peaks = without(peaks, (peaks.time_s > 17) & (peaks.time_s < 27))
+    parameters = Parameters(**SMALL, histogram_time_smooth_s=None)
+    moved = estimate(peaks, SPAN_UM, 40.0, parameters, Reporter()).displacement_um
+    np.testing.assert_allclose(moved, expected_without_smoothing(peaks, 40.0, parameters), atol=1e-5)
+    assert (np.diff(moved[17:28], axis=0) > 0).all()
+
+
+def expected_without_smoothing(peaks, seconds, parameters):
+    return expected(peaks, seconds, parameters, time_smooth_s=1e-3)
+
+
+def test_a_silent_window_follows_its_neighbours():
+    peaks = make_peaks(30, displacement=lambda t, _: 8 * np.sin(t / 4))
+    peaks = without(peaks, peaks.depth_um > 120)
+    parameters = Parameters(win_shape="rect", win_step_um=90.0, win_scale_um=80.0, max_disp_um=20.0)
+    moved = estimate(peaks, SPAN_UM, 30.0, parameters, Reporter()).displacement_um
+    silent, loud = moved[:, -1], moved[:, 0]
+    assert np.isfinite(silent).all()
+    assert np.corrcoef(silent, loud)[0, 1] > 0.9
+
+
+# --- correlation ----------------------------------------------------------------------------------------------------
+
+WINDOWS = {
+    "gaussian": np.exp(-((np.arange(90) - 25) ** 2) / (2 * 12.0**2)),
+    "rect": (np.abs(np.arange(90) - 60) < 14).astype(float),
+    "at the end": np.where(np.arange(90) > 70, np.arange(90) - 70.0, 0),
+    "all": np.ones(90),
+}
+
+
+def sparse_raster(n_rows, seed=4, busy=0.2):
+    rng = np.random.default_rng(seed)
+    raster = rng.uniform(0, 100, (n_rows, 90)) * (rng.uniform(size=(n_rows, 90)) < busy)
+    raster[3] = 0
+    raster[5, 30:] = 0
+    return oracle.smooth(raster, 1.0).astype(np.float32)
+
+
+@pytest.mark.parametrize("name", WINDOWS)
+@pytest.mark.parametrize("options", [(True, True), (True, False), (False, True), (False, False)])
+def test_the_best_lags_are_the_oracles(name, options):
+    raster, window = sparse_raster(40), WINDOWS[name] / WINDOWS[name].sum()
+    unit = 1.0 if options[1] else float((raster**2).mean())
+    compared = 0
+    correlator = Correlator(raster, np.array([np.ones(90), window]), 13, *options)
+    for block in correlator.best(1, 2, 37, reach=9):
+        for (i, j), found in np.ndenumerate(block.correlation):
+            template, other = raster[block.first_template + i], raster[block.first_input + j]
+            values = oracle.correlate(template.astype(float), other.astype(float), window, 13, *options)
+            lag = block.lag[i, j]
+            assert found == pytest.approx(values.max(), abs=1e-4 * unit)
+            assert values[lag + 13] == pytest.approx(values.max(), abs=1e-4 * unit)
+            compared += 1
+    assert compared >= 35 * 18
+
+
+def test_all_pairs_within_reach_are_made_once():
+    correlator, made = Correlator(sparse_raster(80), np.ones((1, 90)) / 90, 13), np.zeros((80, 80), dtype=int)
+    for block in correlator.best(0, 10, 70, reach=7):
+        i, j = block.first_template, block.first_input
+        made[i : i + block.lag.shape[0], j : j + block.lag.shape[1]] += 1
+    near = np.abs(np.subtract.outer(np.arange(80), np.arange(80))) <= 7
+    assert (made[10:70][near[10:70]] == 1).all()
+    assert made.max() == 1
+    assert made[:10].sum() == made[70:].sum() == 0
+
+
+def test_a_large_constant_does_not_change_the_correlations():
+    raster, windows = sparse_raster(20), np.ones((1, 90)) / 90
+    plain, raised = (next(Correlator(r, windows, 13).best(0, 0, 20, 19)) for r in (raster, raster + 4096))
+    np.testing.assert_allclose(raised.correlation, plain.correlation, atol=2e-4)
+
+
+# --- equations ------------------------------------------------------------------------------------------------------
+
+
+def random_pairs(n_windows, n_bins, reach, seed=1):
+    rng = np.random.default_rng(seed)
+    displacement = rng.normal(0, 10, (n_windows, n_bins, n_bins))
+    weight = rng.uniform(0, 1, displacement.shape) * (rng.uniform(size=displacement.shape) < 0.7)
+    weight *= np.abs(np.subtract.outer(np.arange(n_bins), np.arange(n_bins))) <= reach
+    return displacement, weight
+
+
+def filled(displacement, weight, reach, exact=True):
+    """Equations of dense (W, T, T) arrays, added in blocks that reach beyond the band."""
+    n_windows, n_bins = weight.shape[:2]
+    equations = PairEquations(n_windows, n_bins, reach, exact)
+    for w in range(n_windows):
+        for i in range(0, n_bins, 7):
+            for j in range(0, n_bins, 5):
+                part = np.s_[w, i : i + 7, j : j + 5]
+                equations.add(w, (i, j), displacement[part], weight[part])
+    return equations
+
+
+def leave_as_is(weight):
+    pass
+
+
+def empty_bins(weight):
+    weight[:, 10:17] = weight[:, :, 10:17] = 0
+
+
+def empty_bins_of_one_window(weight):
+    weight[0, 3:12] = weight[0, :, 3:12] = 0
+
+
+def empty_window(weight):
+    weight[1] = 0
+
+
+def two_islands(weight):
+    weight[:, :15, 15:] = weight[:, 15:, :15] = 0
+
+
+@pytest.mark.parametrize(
+    "spoil", [leave_as_is, empty_bins, empty_bins_of_one_window, empty_window, two_islands], ids=lambda f: f.__name__
+)
+@pytest.mark.parametrize("priors", [(1.0, 1.0, 1e-3), (0.0, 1.0, 1e-3), (1.0, 0.0, 1e-3), (0.0, 0.0, 0.1)])
+def test_the_banded_solution_is_the_dense_one(spoil, priors):
+    displacement, weight = random_pairs(3, 30, 9)
+    spoil(weight)
+    solution = filled(displacement, weight, 9).solve(*priors)
+    np.testing.assert_allclose(solution, oracle.solve(displacement, weight, *priors), atol=2e-5)
+
+
+@pytest.mark.parametrize(("n_windows", "n_bins", "reach"), [(1, 1, 0), (4, 1, 0), (1, 2, 1), (2, 3, 1), (1, 25, 24)])
+def test_small_shapes_are_solved_as_the_dense_ones(n_windows, n_bins, reach):
+    displacement, weight = random_pairs(n_windows, n_bins, reach)
+    solution = filled(displacement, weight, reach).solve(1.0, 1.0, 1e-3)
+    np.testing.assert_allclose(solution, oracle.solve(displacement, weight, 1.0, 1.0, 1e-3), atol=2e-5)
+
+
+def test_pairs_added_both_ways_are_the_ones_and_the_others():
+    displacement, weight = random_pairs(1, 20, 6)
+    displacement = displacement - displacement.transpose(0, 2, 1)
+    weight = weight + weight.transpose(0, 2, 1)
+    both = PairEquations(1, 20, 6, exact=True)
+    both.add(0, (0, 0), displacement[0], weight[0], both_ways=True)
+    each = filled(displacement, weight, 6)
+    np.testing.assert_allclose(both.weights, each.weights, rtol=1e-6)
+    np.testing.assert_allclose(both.targets, each.targets)
+    assert (both.observed == each.observed).all()
+
+
+def test_weights_of_one_byte_give_nearly_the_same_motion():
+    rng = np.random.default_rng(2)
+    position = rng.normal(0, 20, (2, 60)).cumsum(axis=1)
+    weight = random_pairs(2, 60, 25)[1] ** 2
+    asked = position[:, :, None] - position[:, None, :] + rng.normal(0, 1, weight.shape).round()
+    exact, coarse = (filled(asked, weight, 25, exact).solve(1.0, 1.0, 1e-3) for exact in (True, False))
+    assert filled(asked, weight, 25, exact=False).weights.nbytes == weight[:, :, :25].size
+    assert np.abs(exact - coarse).max() < 0.1
+    assert np.abs(exact - coarse).mean() < 0.02

@@ -1,0 +1,29 @@
+"""Sums of spikes, one contact and one sample at a time, and errors of motions, one unit and one moment at a time."""
+
+import math
+
+import numpy as np
+
+
+def add_spikes(traces, first, spikes, positions_um, amplitude_uv, decay_um, waveforms, before, contacts_um):
+    """`spikes`: (sample, unit, scale, displacement_um) each."""
+    traces = np.array(traces, np.float64)
+    for sample, unit, scale, displacement_um in spikes:
+        x, y, z = positions_um[unit]
+        for channel, (contact_x, contact_y) in enumerate(contacts_um):
+            distance = math.sqrt((x - contact_x) ** 2 + (y + displacement_um - contact_y) ** 2 + z**2)
+            if distance >= 10 * decay_um[unit]:
+                continue
+            height = scale * amplitude_uv[unit] * math.exp((z - distance) / decay_um[unit])
+            for i, value in enumerate(waveforms[unit]):
+                row = sample - before + i - first
+                if 0 <= row < len(traces):
+                    traces[row, channel] += height * value
+    return traces
+
+
+def motion_error(estimated, true, times_s, depths_um):
+    """`estimated` and `true` give the displacement at a time and depth. Absolute errors, sorted."""
+    differences = [estimated(t, y) - true(t, y) for t in times_s for y in depths_um]
+    middle = float(np.median(differences))
+    return sorted(abs(difference - middle) for difference in differences)

@@ -1,0 +1,172 @@
+import time
+
+import numpy as np
+import pytest
+from oracles.bandpass import filter_by_the_book, filter_whole
+from scipy import signal
+
+from driftcli.errors import UsageError
+from driftcli.preprocess.bandpass import Parameters, Step
+
+RATE = 30000.0
+SEAM = 0.05  # counts
+
+
+def step(rate=RATE, **parameters):
+    return Step(Parameters(**parameters), None, rate)
+
+
+@pytest.mark.parametrize("channels", [1, 63, 64, 65, 130])
+def test_inside_of_its_margins_it_is_scipy_on_the_whole_file(counts, channels):
+    band = step()
+    traces = counts(3000, channels)
+    got = band(traces.astype(np.float32))
+    inside = slice(band.margin_samples, -band.margin_samples)
+    np.testing.assert_allclose(got[inside], filter_whole(traces, RATE)[inside], atol=SEAM)
+
+
+def test_rounding_of_float32_is_small():
+    rng = np.random.default_rng(1)
+    traces = np.rint(rng.normal(500, 30, (6000, 64)))
+    band = step()
+    inside = slice(2 * band.margin_samples, -2 * band.margin_samples)
+    error = np.abs(band(traces.astype(np.float32)) - filter_whole(traces, RATE))[inside].max()
+    assert error < 1e-3
+
+
+@pytest.mark.parametrize(
+    ("rate", "parameters"),
+    [
+        (30000.0, {}),
+        (20000.0, {"freq_max_hz": 5000.0}),
+        (30000.0, {"order": 1}),
+        (30000.0, {"order": 2}),
+        (30000.0, {"order": 8}),
+        (30000.0, {"freq_min_hz": 300.0, "freq_max_hz": 500.0}),
+        (30000.0, {"freq_min_hz": 500.0, "freq_max_hz": 14000.0}),
+        (2500.0, {"freq_min_hz": 5.0, "freq_max_hz": 100.0, "order": 2}),
+    ],
+)
+def test_blocks_with_margins_give_the_whole_file(counts, rate, parameters):
+    band = step(rate, **parameters)
+    margin = band.margin_samples
+    block = 2 * margin + 77
+    samples = 3 * block + 2 * margin
+    traces = counts(samples, 3, rate)
+    whole = filter_whole(traces, rate, **parameters)
+    for start in range(margin, samples - margin, block):
+        stop = min(start + block, samples - margin)
+        got = band(traces[start - margin : stop + margin].astype(np.float32))[margin : stop + margin - start]
+        np.testing.assert_allclose(got, whole[start:stop], atol=SEAM)
+
+
+def test_a_large_jump_near_a_seam():
+    band = step()
+    margin, start, stop = band.margin_samples, 3000, 5000
+    places = np.r_[start - margin - 200 : start + 100 : 5, stop - 100 : stop + margin + 200 : 5]
+    traces = np.where(np.arange(8000)[:, None] < places, -5000, 5000)
+    got = band(traces[start - margin : stop + margin].astype(np.float32))[margin:-margin]
+    np.testing.assert_allclose(got, filter_whole(traces, RATE)[start:stop], atol=SEAM)
+
+
+def test_forward_and_backward_follow_the_difference_equation():
+    rng = np.random.default_rng(2)
+    trace = rng.normal(0, 10, 400)
+    trace[:1] = 0
+    b, a = signal.butter(1, (300.0, 6000.0), btype="bandpass", fs=RATE)
+    forward = filter_by_the_book(trace, b, a)
+    both = filter_by_the_book(forward[::-1], b, a)[::-1]
+    got = step(order=1)(trace[:, None].astype(np.float32))
+    np.testing.assert_allclose(got[:, 0], both, atol=1e-4)
+
+
+def test_margin_follows_the_slowest_pole():
+    assert step().margin_samples == 766
+    assert step(60000.0).margin_samples == pytest.approx(2 * 766, rel=0.02)
+    assert step(order=1).margin_samples < 300
+
+
+def test_every_parameter_changes_the_result(counts):
+    traces = counts(3000, 2).astype(np.float32)
+    results = [
+        step(**change)(traces.copy()) for change in ({}, {"freq_min_hz": 400.0}, {"freq_max_hz": 5000.0}, {"order": 4})
+    ]
+    for other in results[1:]:
+        assert np.abs(results[0] - other)[1000:2000].max() > 0.5
+
+
+def test_a_constant_of_any_size_leaves_nothing():
+    assert np.abs(step()(np.full((2000, 3), 30000.0, np.float32))).max() == 0
+
+
+def test_the_same_numbers_wherever_a_channel_stands(counts):
+    traces = counts(1500, 70).astype(np.float32)
+    order = np.random.default_rng(3).permutation(70)
+    np.testing.assert_array_equal(step()(traces[:, order].copy()), step()(traces.copy())[:, order])
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_what_is_not_finite_stays_in_its_channel(counts, value):
+    traces = counts(1500, 5).astype(np.float32)
+    broken = traces.copy()
+    broken[700, 2] = value
+    others = [0, 1, 3, 4]
+    got = step()(broken)
+    np.testing.assert_array_equal(got[:, others], step()(traces)[:, others])
+    assert np.isnan(got[:, 2]).any()
+
+
+def test_silence_gives_zeros_not_denormal_numbers():
+    traces = np.zeros((20000, 64), np.float32)
+    traces[1:100] = np.random.default_rng(4).normal(0, 100, (99, 64))
+    got = step()(traces.copy())
+    tiny = np.finfo(np.float32).tiny
+    assert not ((got != 0) & (np.abs(got) < tiny)).any()
+    assert not got[12000:].any()
+
+
+def test_silence_takes_no_longer_than_noise():
+    noise = np.random.default_rng(5).normal(0, 100, (30000, 64)).astype(np.float32)
+    silence = noise.copy()
+    silence[100:] = 0
+    band = step()
+    assert fastest(band, silence) < 3 * fastest(band, noise)
+
+
+def fastest(band, traces):
+    times = []
+    for _ in range(5):
+        copy = traces.copy()
+        start = time.perf_counter()
+        band(copy)
+        times.append(time.perf_counter() - start)
+    return min(times)
+
+
+@pytest.mark.parametrize("shape", [(0, 4), (4, 0), (1, 1), (3, 2)])
+def test_small_blocks(shape):
+    traces = np.ones(shape, np.float32)
+    assert step()(traces).shape == shape
+    assert not traces.any()
+
+
+@pytest.mark.parametrize(
+    ("rate", "parameters", "words"),
+    [
+        (12000.0, {}, "sampling frequency"),
+        (2500.0, {}, "sampling frequency"),
+        (30000.0, {"freq_min_hz": 6000.0}, "empty"),
+        (30000.0, {"freq_min_hz": 7000.0}, "empty"),
+        (30000.0, {"freq_min_hz": 0.001}, "rings"),
+    ],
+)
+def test_bands_that_make_no_sense(rate, parameters, words):
+    with pytest.raises(UsageError, match=words) as caught:
+        step(rate, **parameters)
+    assert "freq_m" in caught.value.hint
+
+
+@pytest.mark.parametrize("parameters", [{"freq_min_hz": 0}, {"freq_max_hz": -1}, {"order": 0}, {"order": 2.5}])
+def test_parameters_out_of_range(parameters):
+    with pytest.raises(ValueError, match=next(iter(parameters))):
+        Parameters(**parameters)

@@ -1,0 +1,138 @@
+"""Binary outputs: written in any order, whole or not at all."""
+
+import os
+import shutil
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+from make_raw import counts
+
+from driftcli.errors import OutputError
+from driftcli.recording import writer
+from driftcli.recording.writer import BinaryWriter
+
+
+@pytest.mark.parametrize("dtype", ["int16", "float32"])
+def test_blocks_written_by_many_threads_in_any_order_make_the_file(tmp_path, dtype):
+    samples = counts(1003, 5).astype(dtype)
+    starts = np.random.default_rng(0).permutation(np.arange(0, 1003, 17))
+    with BinaryWriter(tmp_path / "out.bin", dtype, 5, 1003) as out, ThreadPoolExecutor(4) as threads:
+        list(threads.map(lambda start: out.write(start, samples[start : start + 17]), starts.tolist()))
+    np.testing.assert_array_equal(np.fromfile(tmp_path / "out.bin", dtype).reshape(-1, 5), samples)
+    assert os.listdir(tmp_path) == ["out.bin"]
+
+
+def test_blocks_need_not_be_contiguous(tmp_path):
+    samples = counts(40, 6)
+    with BinaryWriter(tmp_path / "out.bin", "int16", 3, 40) as out:
+        out.write(0, samples[:, ::2])
+    np.testing.assert_array_equal(np.fromfile(tmp_path / "out.bin", "<i2").reshape(-1, 3), samples[:, ::2])
+
+
+def test_short_writes_are_continued(tmp_path, monkeypatch):
+    samples, pwrite = counts(40, 6), os.pwrite
+    monkeypatch.setattr(os, "pwrite", lambda fd, data, at: pwrite(fd, data[:7], at))
+    with BinaryWriter(tmp_path / "out.bin", "int16", 6, 40) as out:
+        out.write(0, samples)
+    np.testing.assert_array_equal(np.fromfile(tmp_path / "out.bin", "<i2").reshape(-1, 6), samples)
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, RuntimeError])
+def test_an_interrupt_leaves_what_was_there(tmp_path, error):
+    def interrupted():
+        with BinaryWriter(tmp_path / "out.bin", "int16", 2, 10) as out:
+            out.write(0, counts(5, 2))
+            raise error
+
+    (tmp_path / "out.bin").write_text("old")
+    with pytest.raises(error):
+        interrupted()
+    assert (tmp_path / "out.bin").read_text() == "old"
+    assert os.listdir(tmp_path) == ["out.bin"]
+
+
+def test_no_room_is_told_before_a_byte_is_written(tmp_path, monkeypatch):
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(100, 50, 50))
+    with pytest.raises(OutputError, match="no room on the disk"):
+        BinaryWriter(tmp_path / "out.bin", "int16", 2, 1000)
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_disk_that_fills_up_leaves_nothing(tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "posix_fallocate", full)
+    with pytest.raises(OutputError, match="No space left"):
+        BinaryWriter(tmp_path / "out.bin", "int16", 2, 1000)
+    monkeypatch.undo()
+    monkeypatch.setattr(os, "pwrite", full)
+    with (
+        pytest.raises(OutputError, match="No space left"),
+        BinaryWriter(tmp_path / "out.bin", "int16", 2, 1000) as out,
+    ):
+        out.write(0, counts(10, 2))
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_file_system_that_cannot_take_room_is_written_all_the_same(tmp_path, monkeypatch):
+    def unable(*_):
+        raise OSError(writer.errno.EOPNOTSUPP, "Operation not supported")
+
+    monkeypatch.setattr(os, "posix_fallocate", unable)
+    with BinaryWriter(tmp_path / "out.bin", "int16", 2, 15) as out:
+        out.write(2, counts(10, 2))
+    expected = np.vstack([np.zeros((2, 2)), counts(10, 2), np.zeros((3, 2))])
+    np.testing.assert_array_equal(np.fromfile(tmp_path / "out.bin", "<i2").reshape(-1, 2), expected)
+
+
+def test_the_room_is_taken_at_the_start(tmp_path):
+    out = BinaryWriter(tmp_path / "out.bin", "int16", 2, 100_000)
+    (part,) = tmp_path.iterdir()
+    assert part.name.startswith(".out.part")
+    assert part.stat().st_size == 400_000
+    out.abort()
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_folder_that_is_not_there_or_may_not_be_written(tmp_path):
+    with pytest.raises(OutputError, match="there is no folder"):
+        BinaryWriter(tmp_path / "absent" / "out.bin", "int16", 2, 10)
+    with pytest.raises(OutputError, match="is a folder"):
+        BinaryWriter(tmp_path, "int16", 2, 10)
+
+
+@pytest.mark.parametrize(
+    ("start", "shape", "dtype"),
+    [(8, (3, 2), "<i2"), (-1, (3, 2), "<i2"), (0, (3, 3), "<i2"), (0, (3, 2), "<f4"), (0, (6,), "<i2")],
+)
+def test_blocks_that_do_not_fit_are_refused(tmp_path, start, shape, dtype):
+    with BinaryWriter(tmp_path / "out.bin", "int16", 2, 10) as out, pytest.raises(ValueError, match="is not of"):
+        out.write(start, np.zeros(shape, dtype))
+
+
+def test_an_empty_file_can_be_written(tmp_path):
+    with BinaryWriter(tmp_path / "out.bin", "int16", 2, 0) as out:
+        out.write(0, np.zeros((0, 2), "<i2"))
+    assert (tmp_path / "out.bin").stat().st_size == 0
+
+
+@pytest.mark.parametrize("end", ["close", "abort"])
+def test_writes_after_the_end_are_refused(tmp_path, end):
+    out = BinaryWriter(tmp_path / "out.bin", "int16", 2, 10)
+    getattr(out, end)()
+    with pytest.raises(OutputError, match="cannot write"):
+        out.write(0, counts(10, 2))
+    assert os.listdir(tmp_path) == (["out.bin"] if end == "close" else [])
+
+
+def test_an_interrupt_while_the_disk_is_synced_leaves_nothing(tmp_path, monkeypatch):
+    def interrupted(_):
+        raise KeyboardInterrupt
+
+    out = BinaryWriter(tmp_path / "out.bin", "int16", 2, 10)
+    monkeypatch.setattr(os, "fsync", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        out.close()
+    assert os.listdir(tmp_path) == []

@@ -1,0 +1,97 @@
+"""The rules of the house, walked through in the source: which file may import what, and what the product never holds."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parents[1] / "driftcli"
+FILES = sorted(PACKAGE.rglob("*.py"))
+
+FLOORS = {
+    "errors": 0,
+    "reporter": 0,
+    "model": 1,
+    "files": 1,
+    "presets": 3,
+    "workflow": 3,
+    "report": 3,
+    "cli": 4,
+    "__init__": 0,
+    "__main__": 5,
+}
+STAGES = ("recording", "preprocess", "mask", "simulate", "detect", "localize", "select", "estimate", "interpolate", "store")
+FLOORS |= dict.fromkeys(STAGES, 2)
+ONLY_IN = {"h5py": {"store"}, "typer": {"cli"}, "rich": {"cli"}, "click": {"cli"}, "yaml": {"presets"}}
+
+
+def room(file: Path) -> str:
+    return file.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+def imports(file: Path) -> set[str]:
+    names = set()
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{file}: relative import"
+            names.add(node.module)
+            names |= {f"{node.module}.{alias.name}" for alias in node.names if node.module == "driftcli"}
+    return names
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(PACKAGE)))
+def test_imports_go_down(file):
+    for name in imports(file):
+        package, _, rest = name.partition(".")
+        if package == "driftcli" and rest and not rest.startswith("__"):
+            other = rest.partition(".")[0]
+            assert other == room(file) or FLOORS[other] < FLOORS[room(file)], f"{file.name} imports {name}"
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(PACKAGE)))
+def test_libraries_stay_in_their_rooms(file):
+    for library in {name.partition(".")[0] for name in imports(file)} & set(ONLY_IN):
+        assert room(file) in ONLY_IN[library], f"{file.name} imports {library}"
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(PACKAGE)))
+def test_the_product_holds_no_assert_and_no_prange(file):
+    tree = ast.parse(file.read_text())
+    assert not [node.lineno for node in ast.walk(tree) if isinstance(node, ast.Assert)]
+    assert "prange" not in file.read_text()
+
+
+def test_kernels_release_the_lock_and_are_cached():
+    for file in FILES:
+        for node in ast.walk(ast.parse(file.read_text())):
+            for decorator in getattr(node, "decorator_list", ()):
+                text = ast.unparse(decorator)
+                if "njit" in text or "numba.jit" in text:
+                    assert "nogil=True" in text, f"{file}:{node.lineno}"
+                    assert "cache=True" in text, f"{file}:{node.lineno}"
+
+
+def test_oracles_import_nothing_of_the_product():
+    oracles = sorted((Path(__file__).parent / "oracles").glob("*.py"))
+    assert oracles
+    for file in oracles:
+        assert not [name for name in imports(file) if name.startswith("driftcli")], file
+
+
+@pytest.mark.parametrize("verb", [(), ("run",), ("detect",), ("estimate",), ("apply",), ("presets",), ("simulate",)])
+def test_help_loads_no_numerics(verb):
+    code = (
+        "import sys; sys.argv = ['driftcli', *%r, '--help']\n"
+        "from driftcli.cli import main\n"
+        "try: main.main()\n"
+        "except SystemExit as end: assert not end.code, end.code\n"
+        "heavy = {'numpy', 'numba', 'scipy', 'h5py', 'matplotlib', 'pydantic', 'yaml'} & set(sys.modules)\n"
+        "assert not heavy, heavy"
+    ) % (verb,)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert "Usage" in done.stdout

@@ -1,0 +1,136 @@
+"""Presets: what they hold, how they are found, changed and refused."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from driftcli import presets
+from driftcli.errors import UsageError
+
+NAMES = ["dredge", "dredge_fast", "kilosort_like", "nonrigid_accurate", "nonrigid_fast_and_accurate", "rigid_fast"]
+
+# (localize, estimate, radius_um of detect) of SpikeInterface 0.105.3's motion presets
+PEER = {
+    "dredge": ("monopolar_triangulation", "dredge_ap", 80.0),
+    "dredge_fast": ("grid_convolution", "dredge_ap", 80.0),
+    "kilosort_like": ("grid_convolution", "iterative_template", 50.0),
+    "nonrigid_accurate": ("monopolar_triangulation", "decentralized", 80.0),
+    "nonrigid_fast_and_accurate": ("grid_convolution", "decentralized", 80.0),
+    "rigid_fast": ("center_of_mass", "dredge_ap", 75.0),
+}
+
+
+def test_the_presets_are_those_promised():
+    assert presets.names() == NAMES
+    assert presets.DEFAULT_PRESET in NAMES
+    assert all(len(presets.doc(name)) > 20 for name in NAMES)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_preset_has_the_peers_methods_and_keeps_the_channels(name):
+    settings = presets.load(name).to_dict()
+    localize, estimate, radius_um = PEER[name]
+    assert settings["localize"]["method"] == localize
+    assert settings["estimate"]["method"] == estimate
+    detect = {"method": "locally_exclusive", "peak_sign": "neg", "detect_threshold": 8.0, "exclude_sweep_ms": 0.8}
+    assert settings["detect"] == {**detect, "radius_um": radius_um}
+    assert settings["filter"] == {"method": "bandpass", "freq_min_hz": 300.0, "freq_max_hz": 6000.0, "order": 5}
+    kriging = {"method": "kriging", "sigma_um": 20.0, "p": 2, "border_mode": "force_extrapolate", "time": "nearest_bin"}
+    assert settings["interpolate"] == kriging
+    assert settings["apply"] == {"signal": "preprocessed"}
+
+
+def test_values_that_set_presets_apart():
+    rigid = presets.load("rigid_fast").to_dict()["estimate"]
+    assert (rigid["rigid"], rigid["bin_s"]) == (True, 5.0)
+    kilosort = presets.load("kilosort_like").to_dict()
+    assert kilosort["localize"]["weight_method"]["sigma_list_um"] == [5.0, 10.0, 15.0, 20.0, 25.0]
+    values = {"bin_s": 2.0, "win_step_um": 200.0, "win_scale_um": 400.0, "win_shape": "rect", "hist_margin_um": 0.0}
+    assert values.items() <= kilosort["estimate"].items()
+    for name in ("dredge", "dredge_fast"):
+        assert {"win_step_um": 400.0, "win_scale_um": 400.0}.items() <= presets.load(name).to_dict()["estimate"].items()
+
+
+def test_a_resolved_preset_resolves_to_itself_and_survives_yaml():
+    settings = presets.load("kilosort_like").to_dict()
+    assert presets.resolve(settings).to_dict() == settings
+    text = presets.to_yaml(presets.load("kilosort_like"), "a doc")
+    assert yaml.safe_load(text) == {"doc": "a doc", **settings}
+
+
+def test_set_changes_one_value_whatever_the_order():
+    changes = ["estimate.bin_s=0.5", "estimate.method=decentralized", "detect.detect_threshold=6"]
+    for order in (changes, changes[::-1]):
+        settings = presets.load("rigid_fast", order).to_dict()
+        assert settings["estimate"]["method"] == "decentralized"
+        assert settings["estimate"]["bin_s"] == 0.5
+        assert settings["detect"]["detect_threshold"] == 6
+
+
+def test_another_method_drops_the_old_ones_parameters():
+    assert "radius_um" in presets.load("rigid_fast").to_dict()["detect"]
+    assert "radius_um" not in presets.load("rigid_fast", ["detect.method=by_channel"]).to_dict()["detect"]
+    same = presets.load("rigid_fast", ["estimate.method=dredge_ap"]).to_dict()
+    assert same == presets.load("rigid_fast").to_dict()
+
+
+def test_set_reaches_into_nested_values_without_touching_the_preset():
+    changed = presets.load("kilosort_like", ["localize.weight_method.sigma_list_um=[3, 9]"]).to_dict()
+    assert changed["localize"]["weight_method"] == {
+        **presets.load("kilosort_like").to_dict()["localize"]["weight_method"],
+        "sigma_list_um": [3.0, 9.0],
+    }
+
+
+def test_stages_can_be_switched_off():
+    settings = presets.load(None, ["filter.method=none", "reference.method=none"]).to_dict()
+    assert settings["filter"] == settings["reference"] == {"method": "none"}
+
+
+def test_a_preset_file_takes_part(tmp_path: Path):
+    file = tmp_path / "my.yaml"
+    file.write_text("doc: mine\nestimate: {method: iterative_template, bin_s: 4}\n")
+    settings = presets.load(str(file)).to_dict()
+    assert settings["estimate"]["bin_s"] == 4
+    assert settings["interpolate"]["method"] == "kriging"
+
+
+@pytest.mark.parametrize(
+    ("preset", "change", "words"),
+    [
+        ("rigid_fats", None, ["no preset 'rigid_fats'", "'rigid_fast'"]),
+        (None, "estmate.bin_s=1", ["no stage 'estmate'", "'estimate'"]),
+        (None, "estimate.bin_sec=1", ["no key 'bin_sec'", "'bin_s'"]),
+        (None, "estimate.method=dredge", ["no method 'dredge'", "'dredge_ap'"]),
+        (None, "detect.peak_sign=down", ["detect.peak_sign", "'down'"]),
+        (None, "detect.detect_threshold=-1", ["detect.detect_threshold", "-1"]),
+        (None, "detect.detect_threshold=.nan", ["detect.detect_threshold"]),
+        (None, "apply.signal=filtered", ["apply.signal", "'filtered'"]),
+        (None, "apply.sgnal=raw", ["no key 'sgnal'", "'signal'"]),
+        (None, "filter.freq_min=300", ["no key 'freq_min'", "'freq_min_hz'"]),
+        (None, "bin_s=1", ["stage.key=value"]),
+        (None, "estimate.bin_s", ["stage.key=value"]),
+        (None, "estimate.bin_s=[", ["can't be read"]),
+        (None, "filter.method=3", ["no method 3"]),
+    ],
+)
+def test_what_is_unknown_is_refused_with_the_nearest_known(preset, change, words):
+    with pytest.raises(UsageError) as caught:
+        presets.load(preset, [change] if change else [])
+    assert caught.value.hint
+    for word in words:
+        assert word in caught.value.message
+
+
+@pytest.mark.parametrize("text", ["", "- a\n- b\n", "estimate: 3\n", "estimate: {bin_s: [\n", "a: !!python/object:os.x {}\n"])
+def test_a_preset_file_that_is_none_is_refused(tmp_path: Path, text):
+    file = tmp_path / "broken.yaml"
+    file.write_text(text)
+    with pytest.raises(UsageError):
+        presets.load(str(file))
+
+
+def test_a_missing_preset_file_is_refused(tmp_path: Path):
+    with pytest.raises(UsageError, match="does not exist"):
+        presets.load(str(tmp_path / "none.yaml"))
