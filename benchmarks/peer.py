@@ -44,7 +44,9 @@ def main() -> None:
     )
     motion_at = time.perf_counter()
     # rounded to int16: written as it is, the peer would truncate
-    si.write_binary_recording(si.astype(corrected, "int16"), file_paths=[options.out / "corrected.bin"], dtype="int16", **jobs)
+    si.write_binary_recording(
+        si.astype(corrected, "int16"), file_paths=[options.out / "corrected.bin"], dtype="int16", **jobs
+    )
     times = {**info["run_times"], "apply": time.perf_counter() - motion_at, "total": time.perf_counter() - STARTED}
     np.save(options.out / "peaks.npy", info["peaks"])
     np.save(options.out / "locations.npy", info["peak_locations"])

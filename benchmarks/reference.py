@@ -25,8 +25,19 @@ def main() -> None:
     options.data.mkdir(parents=True, exist_ok=True)
     probe = build_neuropixels_probe("NP1000").get_slice(np.arange(NUM_CHANNELS))
     probe.set_device_channel_indices(np.arange(NUM_CHANNELS))
-    zigzag = {"drift_mode": "zigzag", "non_rigid_gradient": None, "t_start_drift": 60.0, "t_end_drift": None, "period_s": 200}
-    drift = {"displacement_sampling_frequency": 5.0, "drift_start_um": [0, 20], "drift_stop_um": [0, -20], "drift_step_um": 1}
+    zigzag = {
+        "drift_mode": "zigzag",
+        "non_rigid_gradient": None,
+        "t_start_drift": 60.0,
+        "t_end_drift": None,
+        "period_s": 200,
+    }
+    drift = {
+        "displacement_sampling_frequency": 5.0,
+        "drift_start_um": [0, 20],
+        "drift_stop_um": [0, -20],
+        "drift_step_um": 1,
+    }
     _, recording, _, extra = generate_drifting_recording(
         num_units=50,
         duration=100.0,

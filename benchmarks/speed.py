@@ -44,7 +44,14 @@ def print_row(preset: str, options: argparse.Namespace) -> None:
     own_s, own_mb = medians(ours)
     copy_s, _ = medians(copies)
     peer_s, peer_mb = medians(peers) if peers else (float("nan"), float("nan"))
-    cells = [f"{peer_s:.1f}", f"{own_s:.2f}", f"{peer_s / own_s:.1f}", f"{copy_s:.2f}", f"{peer_mb:.0f}", f"{own_mb:.0f}"]
+    cells = [
+        f"{peer_s:.1f}",
+        f"{own_s:.2f}",
+        f"{peer_s / own_s:.1f}",
+        f"{copy_s:.2f}",
+        f"{peer_mb:.0f}",
+        f"{own_mb:.0f}",
+    ]
     print(f"| {preset} | {' | '.join(cells)} |", flush=True)
 
 

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from importlib import import_module
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import yaml
 from pydantic import ValidationError
@@ -41,6 +41,7 @@ STAGES = {
 }
 
 Tree = dict[str, dict[str, Any]]
+Model = TypeVar("Model", bound=Parameters)
 
 
 def names() -> list[str]:
@@ -90,7 +91,9 @@ def _read(name: str) -> Tree:
         raise UsageError(f"the preset file {path} does not exist", "see: driftcli presets list") from None
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         reason = " ".join(str(error).split())
-        raise UsageError(f"the preset file {path} can't be read: {reason}", "driftcli presets show NAME shows one that can") from None
+        raise UsageError(
+            f"the preset file {path} can't be read: {reason}", "driftcli presets show NAME shows one that can"
+        ) from None
     if not isinstance(tree, dict):
         raise UsageError(f"the preset file {path} holds no stages", "driftcli presets show NAME shows the layout")
     return tree
@@ -126,7 +129,9 @@ def _parse_change(change: str) -> tuple[str, list[str], Any]:
     if not equals or not keys or not all(keys):
         raise UsageError(f"--set {change!r} is not of the form stage.key=value", "for example --set estimate.bin_s=1")
     if stage not in STAGES:
-        raise UsageError(f"--set {change!r}: there is no stage {stage!r}{_nearest(stage, STAGES)}", f"stages: {', '.join(STAGES)}")
+        raise UsageError(
+            f"--set {change!r}: there is no stage {stage!r}{_nearest(stage, STAGES)}", f"stages: {', '.join(STAGES)}"
+        )
     try:
         return stage, keys, yaml.safe_load(text)
     except yaml.YAMLError:
@@ -137,17 +142,19 @@ def _resolve_stage(name: str, keys: dict[str, Any]) -> Stage:
     folder, methods = STAGES[name]
     keys = dict(keys)
     if not methods:
-        return Stage("", _validate(f"the stage {name}", name, ApplyParameters, keys), "")
+        return Stage("", validate(name, ApplyParameters, keys), "")
     method = keys.pop("method", methods[0])
     if method not in methods:
         raise UsageError(
-            f"the stage {name!r} has no method {method!r}{_nearest(str(method), methods)}", f"methods: {', '.join(methods)}"
+            f"the stage {name!r} has no method {method!r}{_nearest(str(method), methods)}",
+            f"methods: {', '.join(methods)}",
         )
     model = Parameters if method == "none" else import_module(f"driftcli.{folder}.{method}").Parameters
-    return Stage(method, _validate(f"{name} with method {method}", name, model, keys), folder)
+    return Stage(method, validate(f"{name} ({method})", model, keys), folder)
 
 
-def _validate(where: str, stage: str, model: type[Parameters], keys: dict[str, Any]) -> Parameters:
+def validate(where: str, model: type[Model], keys: dict[str, Any]) -> Model:
+    """The parameters of a model, from keys and values; UsageError names what is unknown or out of range."""
     try:
         return model.model_validate(keys)
     except ValidationError as error:
@@ -155,13 +162,11 @@ def _validate(where: str, stage: str, model: type[Parameters], keys: dict[str, A
         path = ".".join(str(part) for part in first["loc"])
         if first["type"] == "extra_forbidden":
             known = list(model.model_fields)
-            raise UsageError(
-                f"{where} has no key {path!r}{_nearest(path, known)}", f"keys: {', '.join(known) or 'none'}"
-            ) from None
+            hint = f"keys: {', '.join(known) or 'none'}"
+            raise UsageError(f"{where} has no key {path!r}{_nearest(path, known)}", hint) from None
         reason = first["msg"][0].lower() + first["msg"][1:]
-        raise UsageError(
-            f"{where}: {stage}.{path} = {first['input']!r}: {reason}", "driftcli presets show NAME shows values that work"
-        ) from None
+        value = "" if not path else f"{path} = {first['input']!r}: "
+        raise UsageError(f"{where}: {value}{reason}", "driftcli presets show NAME shows values that work") from None
 
 
 def _nearest(name: str, known: Iterable[str]) -> str:

@@ -4,8 +4,8 @@ from functools import cache
 
 import numpy as np
 import pytest
-
 import small_recording
+
 from driftcli import presets
 from driftcli.model import DepthPeaks, Geometry, Motion, Reporter
 
@@ -21,7 +21,7 @@ WINDOWS = {
     "win_margin_um": (0.0, {}),
 }
 EXTREMA = {"peak_sign": ("both", {}), "detect_threshold": (9.0, {}), "exclude_sweep_ms": (0.2, {})}
-BORDER = {"border_mode": ("force_extrapolate", {}), "time": ("linear", {})}
+BORDER = {"border_mode": ("remove_channels", {}), "time": ("linear", {})}
 CHANGES = {
     "filter": {"bandpass": {"freq_min_hz": (200.0, {}), "freq_max_hz": (4000.0, {}), "order": (3, {})}, "none": {}},
     "reference": {"global_median": {"operator": ("average", {})}, "none": {}},
@@ -229,7 +229,9 @@ CASES = [
 ]
 
 
-@pytest.mark.parametrize(("stage", "method", "name", "value", "context"), CASES, ids=lambda v: v if isinstance(v, str) else "")
+@pytest.mark.parametrize(
+    ("stage", "method", "name", "value", "context"), CASES, ids=lambda v: v if isinstance(v, str) else ""
+)
 def test_a_changed_parameter_changes_the_output(stage, method, name, value, context):
     base = presets.resolve({stage: {"method": method, **context}})[stage]
     assert getattr(base.parameters, name) != value

@@ -103,10 +103,10 @@ def test_a_preset_file_takes_part(tmp_path: Path):
         (None, "estmate.bin_s=1", ["no stage 'estmate'", "'estimate'"]),
         (None, "estimate.bin_sec=1", ["no key 'bin_sec'", "'bin_s'"]),
         (None, "estimate.method=dredge", ["no method 'dredge'", "'dredge_ap'"]),
-        (None, "detect.peak_sign=down", ["detect.peak_sign", "'down'"]),
-        (None, "detect.detect_threshold=-1", ["detect.detect_threshold", "-1"]),
-        (None, "detect.detect_threshold=.nan", ["detect.detect_threshold"]),
-        (None, "apply.signal=filtered", ["apply.signal", "'filtered'"]),
+        (None, "detect.peak_sign=down", ["detect", "peak_sign", "'down'"]),
+        (None, "detect.detect_threshold=-1", ["detect_threshold = -1"]),
+        (None, "detect.detect_threshold=.nan", ["detect_threshold"]),
+        (None, "apply.signal=filtered", ["apply", "signal", "'filtered'"]),
         (None, "apply.sgnal=raw", ["no key 'sgnal'", "'signal'"]),
         (None, "filter.freq_min=300", ["no key 'freq_min'", "'freq_min_hz'"]),
         (None, "bin_s=1", ["stage.key=value"]),
@@ -123,7 +123,9 @@ def test_what_is_unknown_is_refused_with_the_nearest_known(preset, change, words
         assert word in caught.value.message
 
 
-@pytest.mark.parametrize("text", ["", "- a\n- b\n", "estimate: 3\n", "estimate: {bin_s: [\n", "a: !!python/object:os.x {}\n"])
+@pytest.mark.parametrize(
+    "text", ["", "- a\n- b\n", "estimate: 3\n", "estimate: {bin_s: [\n", "a: !!python/object:os.x {}\n"]
+)
 def test_a_preset_file_that_is_none_is_refused(tmp_path: Path, text):
     file = tmp_path / "broken.yaml"
     file.write_text(text)

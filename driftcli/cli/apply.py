@@ -3,24 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
-from driftcli.cli.options import PresetOptions, RecordingOptions, WorkOptions, grouped
+from driftcli.cli.options import MotionPath, OutputDtype, PresetOptions, RecordingOptions, WorkOptions, grouped
 from driftcli.cli.show import summary_rows
 
-MotionFile = Annotated[Path, typer.Argument(help="motion.h5, as estimate wrote it.", show_default=False)]
 Out = Annotated[Path | None, typer.Option(help="The corrected binary. (default: rec.driftcli/corrected.bin)")]
-OutputDtype = Annotated[
-    Literal["int16", "float32"] | None, typer.Option(help="Type of the corrected binary. (default: that of the recording)")
-]
 
 
 @grouped
 def apply(
     source: RecordingOptions,
-    motion: MotionFile,
+    motion: MotionPath,
     preset: PresetOptions,
     options: WorkOptions,
     out: Out = None,

@@ -1,7 +1,7 @@
 """What the user sees: progress, messages, the summary, errors.
 
 Progress, messages and errors go to standard error, the summary and `--json` to standard output. On a terminal progress
-is a bar; elsewhere (batch jobs, pipes) it is a line every tenth of a stage.
+is a bar; elsewhere (batch jobs, pipes) it is a line now and then.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from driftcli.reporter import Reporter
 
 _errors = RichConsole(stderr=True, highlight=False)
 _tracebacks = False
+_LINE_EVERY_S = 10.0
 
 
 def show_tracebacks() -> None:
@@ -46,7 +47,7 @@ class Console(Reporter):
         self._bar: Progress | None = None
         self._tasks: dict[str, TaskID] = {}
         self._began: dict[str, float] = {}
-        self._tenths: dict[str, int] = {}
+        self._told: dict[str, float] = {}
 
     def __enter__(self) -> Console:
         if not self._quiet and _errors.is_terminal:
@@ -84,10 +85,10 @@ class Console(Reporter):
         self._bar.update(self._tasks[stage], completed=done, total=total, rate=rate)
 
     def _line(self, stage: str, share: float, elapsed_s: float, rate: str) -> None:
-        tenth = int(share * 10 + 1e-9)
-        if tenth <= self._tenths.get(stage, 0):
+        recent = elapsed_s - self._told.get(stage, 0.0) < _LINE_EVERY_S
+        if recent and share < 1:
             return
-        self._tenths[stage] = tenth
+        self._told[stage] = elapsed_s
         left = f"{elapsed_s * (1 - share) / share:.0f} s left" if share < 1 else f"done in {elapsed_s:.1f} s"
         print(", ".join(filter(None, (f"{stage}: {share:.0%}", rate, left))), file=sys.stderr, flush=True)
 

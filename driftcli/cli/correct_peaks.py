@@ -7,16 +7,15 @@ from typing import Annotated
 
 import typer
 
-from driftcli.cli.options import PresetOptions, WorkOptions, grouped
+from driftcli.cli.options import MotionPath, PresetOptions, WorkOptions, grouped
 from driftcli.cli.show import summary_rows
 
 PeaksFile = Annotated[Path, typer.Argument(help="peaks.h5, as detect wrote it.", show_default=False)]
-MotionFile = Annotated[Path, typer.Argument(help="motion.h5, as estimate wrote it.", show_default=False)]
 Out = Annotated[Path | None, typer.Option(help="The corrected peaks. (default: corrected_peaks.h5 beside the peaks)")]
 
 
 @grouped
-def correct_peaks(peaks: PeaksFile, motion: MotionFile, options: WorkOptions, out: Out = None) -> None:
+def correct_peaks(peaks: PeaksFile, motion: MotionPath, options: WorkOptions, out: Out = None) -> None:
     """Correct the depths of peaks instead of traces: corrected_peaks.h5, with the column y_corrected_um.
 
     Example: driftcli correct-peaks rec.driftcli/peaks.h5 rec.driftcli/motion.h5

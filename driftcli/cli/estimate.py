@@ -12,7 +12,9 @@ from driftcli.cli.show import summary_rows
 
 Source = Annotated[
     Path,
-    typer.Argument(metavar="PEAKS", help="peaks.h5, or an .npz with time_s, depth_um, amplitude_uv.", show_default=False),
+    typer.Argument(
+        metavar="PEAKS", help="peaks.h5, or an .npz with time_s, depth_um, amplitude_uv.", show_default=False
+    ),
 ]
 Out = Annotated[Path | None, typer.Option(help="The file of the motion. (default: motion.h5 beside the peaks)")]
 Span = Annotated[
@@ -22,9 +24,7 @@ Span = Annotated[
 
 
 @grouped
-def estimate(
-    peaks: Source, preset: PresetOptions, options: WorkOptions, out: Out = None, span_um: Span = None
-) -> None:
+def estimate(peaks: Source, preset: PresetOptions, options: WorkOptions, out: Out = None, span_um: Span = None) -> None:
     """Estimate the motion of the tissue from peaks: motion.h5. Needs no recording.
 
     Uses the preset that the peaks were found with, unless --preset or --set says otherwise.

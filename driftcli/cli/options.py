@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import MISSING, dataclass, fields, is_dataclass
 from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_type_hints
 
 import typer
 
@@ -20,6 +20,12 @@ if TYPE_CHECKING:
     from driftcli.model import Settings
     from driftcli.recording.recording import Recording
     from driftcli.workflow.work import Work
+
+MotionPath = Annotated[Path, typer.Argument(help="motion.h5, as estimate wrote it.", show_default=False)]
+OutputDtype = Annotated[
+    Literal["int16", "float32"] | None,
+    typer.Option(help="Type of the corrected binary. (default: that of the recording)"),
+]
 
 _RECORDING, _PRESET, _WORK = "Recording", "Preset", "Work"
 
@@ -59,7 +65,8 @@ class RecordingOptions:
     """Which recording, and what its file doesn't say itself."""
 
     recording: Annotated[
-        Path, typer.Argument(help="Raw binary (samples x channels), or the .ap.bin of a SpikeGLX pair.", show_default=False)
+        Path,
+        typer.Argument(help="Raw binary (samples x channels), or the .ap.bin of a SpikeGLX pair.", show_default=False),
     ]
     probe: Annotated[
         Path | None,
@@ -119,7 +126,10 @@ class PresetOptions:
     changes: Annotated[
         list[str] | None,
         typer.Option(
-            "--set", metavar="STAGE.KEY=VALUE", help="Change a value of the preset; may be repeated.", rich_help_panel=_PRESET
+            "--set",
+            metavar="STAGE.KEY=VALUE",
+            help="Change a value of the preset; may be repeated.",
+            rich_help_panel=_PRESET,
         ),
     ] = None
 
@@ -148,20 +158,26 @@ class WorkOptions:
 
     jobs: Annotated[
         int | None,
-        typer.Option("--jobs", "-j", min=1, help="Threads. (default: the CPUs allotted to this process)", rich_help_panel=_WORK),
+        typer.Option(
+            "--jobs", "-j", min=1, help="Threads. (default: the CPUs allotted to this process)", rich_help_panel=_WORK
+        ),
     ] = None
     chunk_s: Annotated[
         float | None,
         typer.Option(help="Seconds of recording that a thread takes at a time. (default: 1)", rich_help_panel=_WORK),
     ] = None
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace outputs that exist.", rich_help_panel=_WORK)] = False
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace outputs that exist.", rich_help_panel=_WORK)
+    ] = False
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors.", rich_help_panel=_WORK)] = False
     json: Annotated[
         bool, typer.Option("--json", help="End with one line of JSON on standard output.", rich_help_panel=_WORK)
     ] = False
     debug: Annotated[
         bool,
-        typer.Option("--debug", callback=_show_tracebacks, help="Show the traceback of an error.", rich_help_panel=_WORK),
+        typer.Option(
+            "--debug", callback=_show_tracebacks, help="Show the traceback of an error.", rich_help_panel=_WORK
+        ),
     ] = False
 
     def console(self) -> Console:

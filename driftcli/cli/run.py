@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
-from driftcli.cli.options import PresetOptions, RecordingOptions, WorkOptions, grouped
+from driftcli.cli.options import OutputDtype, PresetOptions, RecordingOptions, WorkOptions, grouped
 from driftcli.cli.show import summary_rows
 
 Out = Annotated[Path | None, typer.Option(help="Folder of the outputs. (default: rec.driftcli beside rec.bin)")]
-OutputDtype = Annotated[
-    Literal["int16", "float32"] | None, typer.Option(help="Type of the corrected binary. (default: that of the recording)")
-]
 
 
 @grouped

@@ -14,7 +14,9 @@ def summary_rows(facts: Mapping[str, Mapping[str, Any]], duration_s: float | Non
         rows[verb] = f"{fact['output']} in {seconds(fact['times_s']['total'])}"
     total_s = sum(fact["times_s"]["total"] for fact in facts.values())
     if duration_s:
-        rows["time"] = f"{seconds(total_s)} for {seconds(duration_s)} of recording ({duration_s / total_s:.1f} × real time)"
+        rows["time"] = (
+            f"{seconds(total_s)} for {seconds(duration_s)} of recording ({duration_s / total_s:.1f} × real time)"
+        )
     return rows
 
 

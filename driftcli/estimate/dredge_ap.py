@@ -10,7 +10,9 @@ than that are never made.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 import numba
@@ -74,10 +76,16 @@ class Parameters(WindowParameters):
 
 
 def estimate(
-    peaks: DepthPeaks, span_um: tuple[float, float], duration_s: float, parameters: Parameters, reporter: Reporter
+    peaks: DepthPeaks,
+    span_um: tuple[float, float],
+    duration_s: float,
+    parameters: Parameters,
+    reporter: Reporter,
+    jobs: int = 1,
 ) -> Motion:
     """Motion of one shank whose contacts lie at depths from span_um[0] to span_um[1].
 
+    `jobs` threads work on as many windows at a time; the result is the same for any number of them.
     InputError if there are no peaks within the span or a peak's time, depth or amplitude is not finite; UsageError
     if `time_horizon_s` or `max_disp_um` is less than a bin.
     """
@@ -89,7 +97,7 @@ def estimate(
     comparison = _Comparison(raster, windows, reach, max_lag, parameters)
     # The weights of unnormalized correlations have no upper bound, so they can't be kept in few steps.
     equations = PairEquations(len(windows), raster.n_bins, reach, exact=None if parameters.normalized else True)
-    comparison.fill(equations, reporter)
+    comparison.fill(equations, reporter, jobs)
     displacement_um = equations.solve(parameters.lambda_t, parameters.lambda_s, parameters.eps)
     return Motion(displacement_um, _centres(edges_s), centres_um)
 
@@ -142,6 +150,22 @@ class _Raster:
 
 
 @dataclass(frozen=True)
+class _Stretch:
+    """Temporal bins that are compared at once.
+
+    low: first bin of the stretch, from which on all rows here are counted.
+    first, last: rows that are compared with those around them; the others are there to be compared with.
+    doubts: (W, N) what each row's lack of content under each window adds to a pair's variance; infinite: no weight.
+    """
+
+    low: int
+    first: int
+    last: int
+    correlator: Correlator
+    doubts: NDArray[np.float64]
+
+
+@dataclass(frozen=True)
 class _Comparison:
     """Compares the temporal bins of a raster with each other, up to `reach` bins and `max_lag` depth bins apart.
 
@@ -154,61 +178,60 @@ class _Comparison:
     max_lag: int
     parameters: Parameters
 
-    def fill(self, equations: PairEquations, reporter: Reporter) -> None:
-        """Add what each pair asks for to the equations."""
-        mincorr = self._mincorr()
-        firsts = range(0, self.raster.n_bins, _STRETCH)
-        for n, first in enumerate(firsts):
-            low, raster, correlator = self._correlator(first, self.reach)
-            doubts = self._doubts(raster)
-            for w in range(len(self.windows)):
-                for block in self._blocks(correlator, w, first - low, self.reach):
-                    self._add(equations, w, low, block, doubts[w], mincorr)
-                reporter.progress("estimate", n * len(self.windows) + w + 1, len(firsts) * len(self.windows))
+    def fill(self, equations: PairEquations, reporter: Reporter, jobs: int) -> None:
+        """Add what each pair asks for to the equations, `jobs` windows at a time."""
+        mincorr, total = self._mincorr(), -(-self.raster.n_bins // _STRETCH) * len(self.windows)
+        done = 0
+        with ThreadPoolExecutor(jobs) as pool:
+            for stretch in self._stretches(self.reach):
+                fill_window = partial(self._fill_window, equations, stretch, mincorr)
+                for _ in pool.map(fill_window, range(len(self.windows))):
+                    done += 1
+                    reporter.progress("estimate", done, total)
 
-    def _add(
-        self, equations: PairEquations, window: int, low: int, block: Block, doubt: NDArray[np.float64], mincorr: float
-    ) -> None:
-        """Turn a block's correlations into weights; `low` is the stretch's first bin, `doubt` (N,) counts from it."""
-        i, j = block.first_template, block.first_input
-        n_i, n_j = block.lag.shape
-        weight = _weights(block.correlation, doubt[i : i + n_i], doubt[j : j + n_j], mincorr)
-        displacement_um = block.lag * -self.parameters.bin_um
-        equations.add(window, (low + i, low + j), displacement_um, weight, self._symmetric(window))
+    def _fill_window(self, equations: PairEquations, stretch: _Stretch, mincorr: float, window: int) -> None:
+        doubts, bin_um = stretch.doubts[window], self.parameters.bin_um
+        for block in self._blocks(stretch, window, self.reach):
+            i, j = block.first_template, block.first_input
+            n_i, n_j = block.lag.shape
+            weight = _weights(block.correlation, doubts[i : i + n_i], doubts[j : j + n_j], mincorr)
+            displacement_um = block.lag.astype(np.float64) * -bin_um
+            first = stretch.low + i, stretch.low + j
+            equations.add(window, first, displacement_um, weight, self._symmetric(window))
 
     def _mincorr(self) -> float:
         """The correlation that pairs must reach, the same in all windows."""
-        percentile, apart = self.parameters.mincorr_percentile, self.parameters.mincorr_percentile_nneighbs - 1
-        apart = min(apart, self.reach)
+        percentile = self.parameters.mincorr_percentile
+        apart = min(self.parameters.mincorr_percentile_nneighbs - 1, self.reach)
         if percentile is None or apart == 0:
             return self.parameters.mincorr
         found = []
-        for first in range(0, self.raster.n_bins, _STRETCH):
-            low, _, correlator = self._correlator(first, apart)
-            for w in range(len(self.windows)):
-                for block in self._blocks(correlator, w, first - low, apart):
+        for stretch in self._stretches(apart):
+            for window in range(len(self.windows)):
+                for block in self._blocks(stretch, window, apart):
                     i, j = np.indices(block.lag.shape)
                     later = block.first_input + j - block.first_template - i
                     found.append(block.correlation[(later > 0) & (later <= apart)])
         return float(np.percentile(np.concatenate(found), percentile))
 
-    def _correlator(self, first: int, reach: int) -> tuple[int, NDArray[np.float32], Correlator]:
-        """For the stretch that starts at `first`: its lowest neighbour's bin, the raster from there on, correlator."""
-        low = max(0, first - reach)
-        raster = self.raster.rows(low, min(self.raster.n_bins, first + _STRETCH + reach))
+    def _stretches(self, reach: int) -> Iterator[_Stretch]:
         parameters = self.parameters
-        return low, raster, Correlator(raster, self.windows, self.max_lag, parameters.centered, parameters.normalized)
+        for first in range(0, self.raster.n_bins, _STRETCH):
+            last = min(first + _STRETCH, self.raster.n_bins)
+            low, high = max(0, first - reach), min(self.raster.n_bins, last + reach)
+            raster = self.raster.rows(low, high)
+            correlator = Correlator(raster, self.windows, self.max_lag, parameters.centered, parameters.normalized)
+            yield _Stretch(low, first - low, last - low, correlator, self._doubts(raster))
 
-    def _blocks(self, correlator: Correlator, window: int, first: int, reach: int) -> Iterator[Block]:
-        last = min(first + _STRETCH, correlator.n_rows)
-        return correlator.best(window, first, last, reach, self._symmetric(window))
+    def _blocks(self, stretch: _Stretch, window: int, reach: int) -> Iterator[Block]:
+        return stretch.correlator.best(window, stretch.first, stretch.last, reach, self._symmetric(window))
 
     def _symmetric(self, window: int) -> bool:
         """Whether pairs match the same from either side: under an even window."""
         return bool(np.ptp(self.windows[window]) == 0)
 
     def _doubts(self, raster: NDArray[np.float32]) -> NDArray[np.float64]:
-        """(W, N) by how much what a window holds in each bin adds to a pair's variance; infinite: leave it out."""
+        """(W, N) of `_Stretch`, from the mean amplitude that each window holds."""
         parameters = self.parameters
         if not parameters.do_window_weights:
             return np.zeros((len(self.windows), len(raster)))

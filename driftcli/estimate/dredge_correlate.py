@@ -67,10 +67,6 @@ class Correlator:
         self._per_overlap = np.divide(1, self._overlap, out=np.zeros_like(self._overlap), where=self._overlap > 0)
         self._measure_inputs()
 
-    @property
-    def n_rows(self) -> int:
-        return len(self._raster)
-
     def best(self, window: int, first: int, last: int, reach: int, later_only: bool = False) -> Iterator[Block]:
         """The best lags of templates `first` to `last` with all inputs up to `reach` bins away, block by block.
 

@@ -3,10 +3,13 @@
 The least squares of DREDge (Windolf et al. 2025): every pair asks for its displacement with its weight, a temporal
 prior for small steps from bin to bin, a spatial prior for like steps in neighbouring windows, and a small ridge that
 sets the offset. The equations are banded over time; they are solved by conjugate gradients, preconditioned with all
-of them but the weights off the diagonal, which keeps memory and time linear in the duration.
+of them but the weights off the diagonal, and with the equations of whole blocks of bins. Memory and time stay linear
+in the duration.
 """
 
 from __future__ import annotations
+
+from typing import Any
 
 import numba
 import numpy as np
@@ -21,8 +24,10 @@ _STEPS = 127
 # The squared size of the preconditioned residual at which the solution is good to far below a nanometre.
 _TOLERANCE = 1e-24
 _MAX_ITERATIONS = 10_000
-# Keeps the preconditioner factorizable where a bin has neither weights nor priors.
+# Keeps the preconditioners factorizable where a bin has neither weights nor priors.
 _JITTER = 1e-9
+# Blocks of bins that fit into the reach of one pair; the bins of a block hold each other well.
+_BLOCKS_IN_REACH = 4
 
 
 class PairEquations:
@@ -74,24 +79,34 @@ class PairEquations:
         # As in SpikeInterface 0.105.3, each prior brings a ridge of its own.
         ridge = (2 if coupled else 1) * eps * observed.T
         between_windows = lambda_t * np.eye(n_windows) + lambda_s / 2 * _path(n_windows)
-        degrees = np.stack([_degrees(weights) for weights in self.weights], axis=1) / self.steps
-        system = _System(self.weights, self.steps, degrees + ridge, between_windows)
+        system = _System(self.weights, self.steps, ridge, between_windows)
         return _conjugate_gradients(system, np.ascontiguousarray(self.targets.T))
 
 
 class _System:
-    """The normal equations of (T, W) displacements: diagonal + temporal Laplacian x `between_windows` - weights."""
+    """The normal equations of (T, W) displacements: pairs + ridge + temporal Laplacian x `between_windows`.
+
+    ridge: (T, W). between_windows: (W, W).
+    """
 
     def __init__(
         self,
         weights: NDArray[np.float32] | NDArray[np.uint8],
         steps: int,
-        diagonal: NDArray[np.float64],
+        ridge: NDArray[np.float64],
         between_windows: NDArray[np.float64],
     ) -> None:
-        self._weights, self._steps = weights, steps
-        self._diagonal, self._between = diagonal, between_windows
-        self._factor = cholesky_banded(self._banded(), lower=True, check_finite=False)
+        self._weights, self._steps, self._between = weights, steps, between_windows
+        n_windows, n_bins, reach = weights.shape
+        self._diagonal = ridge + _all_degrees(weights) / steps
+        self._factor = _factorize(self._diagonal, between_windows, np.zeros((n_windows, n_bins, 0)))
+        # A motion that is the same within blocks obeys equations of the same form: only what holds between blocks
+        # counts. Without them, slow motion would settle slowly.
+        self._block = max(1, reach // _BLOCKS_IN_REACH)
+        self._starts = np.arange(0, n_bins, self._block)
+        between_blocks = np.stack([_between_blocks(w, self._block) for w in weights]) / steps
+        diagonal = np.add.reduceat(ridge, self._starts) + _all_degrees(between_blocks)
+        self._block_factor = _factorize(diagonal, between_windows, between_blocks)
 
     def apply(self, x: NDArray[np.float64]) -> NDArray[np.float64]:
         """Left hand side, (T, W)."""
@@ -101,22 +116,33 @@ class _System:
         return result
 
     def precondition(self, x: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Solve all but the weights off the diagonal, (T, W)."""
-        solution: NDArray[np.float64] = cho_solve_banded((self._factor, True), x.ravel(), check_finite=False)
-        return solution.reshape(x.shape)
+        """Solve all but the weights off the diagonal, and those of whole blocks; the sum of both, (T, W)."""
+        blocks = _solve_factorized(self._block_factor, np.add.reduceat(x, self._starts))
+        return _solve_factorized(self._factor, x) + np.repeat(blocks, self._block, axis=0)[: len(x)]
 
-    def _banded(self) -> NDArray[np.float64]:
-        """Lower bands of what the preconditioner solves, its unknowns in order of time, then window."""
-        n_bins, n_windows = self._diagonal.shape
-        bands = np.zeros((n_windows + 2, n_bins, n_windows))
-        bands[0] = self._diagonal + _JITTER
-        on_diagonal = _laplacian_diagonal(n_bins)
-        for v in range(n_windows):
-            for w in range(max(0, v - 1), min(n_windows, v + 2)):
-                if w >= v:
-                    bands[w - v, :, v] += on_diagonal * self._between[w, v]
-                bands[n_windows + w - v, :-1, v] -= self._between[w, v] / 2
-        return bands.reshape(n_windows + 2, n_bins * n_windows)
+
+def _factorize(
+    diagonal: NDArray[np.float64], between_windows: NDArray[np.float64], weights: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Banded Cholesky factor of (T, W) equations with (W, T, K) weights off the diagonal; order: time, then window."""
+    n_bins, n_windows = diagonal.shape
+    reach = weights.shape[2]
+    bands = np.zeros((max(n_windows + 2, reach * n_windows + 1), n_bins, n_windows))
+    bands[0] = diagonal + _JITTER
+    for v in range(n_windows):
+        for w in range(max(0, v - 1), min(n_windows, v + 2)):
+            if w >= v:
+                bands[w - v, :, v] += _laplacian_diagonal(n_bins) * between_windows[w, v]
+            bands[n_windows + w - v, :-1, v] -= between_windows[w, v] / 2
+    for k in range(min(reach, n_bins - 1)):
+        bands[(k + 1) * n_windows, : -1 - k] -= weights[:, : -1 - k, k].T
+    factor: NDArray[np.float64] = cholesky_banded(bands.reshape(len(bands), -1), lower=True, check_finite=False)
+    return factor
+
+
+def _solve_factorized(factor: NDArray[np.float64], x: NDArray[np.float64]) -> NDArray[np.float64]:
+    solution: NDArray[np.float64] = cho_solve_banded((factor, True), x.ravel(), check_finite=False)
+    return solution.reshape(x.shape)
 
 
 def _conjugate_gradients(system: _System, targets: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -136,7 +162,8 @@ def _conjugate_gradients(system: _System, targets: NDArray[np.float64]) -> NDArr
         previous, size = size, _dot(residual, z)
         direction = z + size / previous * direction
     raise DriftcliError(
-        f"the displacements did not settle within {_MAX_ITERATIONS} iterations", "raise estimate.eps or estimate.lambda_t"
+        f"the displacements did not settle within {_MAX_ITERATIONS} iterations",
+        "raise estimate.eps or estimate.lambda_t",
     )
 
 
@@ -193,6 +220,11 @@ def _add(  # type: ignore[no-untyped-def]
             targets[other] -= pull
 
 
+def _all_degrees(weights: NDArray[Any]) -> NDArray[np.float64]:
+    """(T, W) sum of the weights of all pairs of each bin."""
+    return np.stack([_degrees(of_window) for of_window in weights], axis=1)
+
+
 @numba.njit(nogil=True, cache=True)
 def _degrees(weights):  # type: ignore[no-untyped-def]
     """(T,) sum of the weights of all pairs of each bin."""
@@ -217,4 +249,17 @@ def _neighbours(weights, x):  # type: ignore[no-untyped-def]
             total += w * x[t + 1 + k]
             sums[t + 1 + k] += w * x[t]
         sums[t] += total
+    return sums
+
+
+@numba.njit(nogil=True, cache=True)
+def _between_blocks(weights, block):  # type: ignore[no-untyped-def]
+    """(blocks, block reach) sum of the weights between the bins of block b and of block b + 1 + k."""
+    n_bins, reach = weights.shape
+    sums = np.zeros((-(-n_bins // block), -(-reach // block)))
+    for t in range(n_bins):
+        for k in range(min(reach, n_bins - 1 - t)):
+            apart = (t + 1 + k) // block - t // block
+            if apart > 0:
+                sums[t // block, apart - 1] += weights[t, k]
     return sums

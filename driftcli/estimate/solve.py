@@ -55,7 +55,7 @@ class Equations:
             self._file.close()
 
     def add(self, pairs: Pairs, weights: NDArray[np.float32]) -> None:
-        """Add the next window's pairs; those with a weight of 0 do not count."""
+        """Add the next window's pairs; those with a weight of 0, such as all beyond the horizon, do not count."""
         window = len(self.moments)
         self._first, self._links = pairs.first, np.zeros_like(weights)
         net_weight = np.zeros(len(weights))

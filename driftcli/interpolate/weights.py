@@ -24,11 +24,11 @@ class InterpolateParameters(model.Parameters):
 
     border_mode: what becomes of a contact that the motion takes past the first or last contact of its shank.
         `remove_channels` leaves it out of the whole output, `force_zeros` gives zeros while it is outside,
-        `force_extrapolate` lets the method extrapolate.
+        `force_extrapolate` lets the method extrapolate: no contact is lost unless the user says so.
     time: how the motion is looked up between temporal bins: that of the nearest bin, or linear.
     """
 
-    border_mode: BorderMode = "remove_channels"
+    border_mode: BorderMode = "force_extrapolate"
     time: model.TimeLookup = "nearest_bin"
 
 

@@ -7,12 +7,11 @@ from __future__ import annotations
 
 from typing import Literal
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
 from driftcli import model
-from driftcli.preprocess.median import new_search, row_median
+from driftcli.preprocess.median import subtract_row_medians
 
 
 class Parameters(model.Parameters):
@@ -30,7 +29,7 @@ class Step:
     margin_samples = 0
 
     def __init__(self, parameters: Parameters, geometry: model.Geometry, sampling_frequency_hz: float) -> None:
-        self._subtract = _subtract_median if parameters.operator == "median" else _subtract_average
+        self._subtract = subtract_row_medians if parameters.operator == "median" else _subtract_average
 
     def __call__(self, traces: NDArray[np.float32]) -> NDArray[np.float32]:
         """Take the reference off traces (S, C) in place and return them."""
@@ -41,15 +40,3 @@ class Step:
 
 def _subtract_average(traces: NDArray[np.float32]) -> None:
     traces -= traces.mean(axis=1, dtype=np.float64, keepdims=True).astype(np.float32)
-
-
-def _subtract_median(traces: NDArray[np.float32]) -> None:
-    _subtract_row_medians(traces, traces.view(np.int32))
-
-
-@numba.njit(nogil=True, cache=True)
-def _subtract_row_medians(traces, bits):  # type: ignore[no-untyped-def]
-    """`bits` is another view of the same memory."""
-    keys, pace = new_search(traces.shape[1])
-    for t in range(len(traces)):
-        traces[t] -= row_median(bits[t], keys, pace)

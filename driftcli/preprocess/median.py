@@ -1,4 +1,4 @@
-"""Exact medians of many rows of float32, as `numpy.median` gives them, but fast: the kernel the methods share.
+"""Exact medians of many rows of float32, as `numpy.median` gives them, but fast: what the methods share.
 
 The bits of a float32, read as an integer, sort as the numbers do once the negative ones are turned around. Of such
 keys a processor counts those up to a pivot, 8 or 16 at once. The pivot starts at the median of the row before, goes on
@@ -27,28 +27,44 @@ def row_medians(rows: NDArray[np.float32]) -> NDArray[np.float32]:
     return medians
 
 
+def subtract_row_medians(rows: NDArray[np.float32]) -> None:
+    """Take off each row of (R, N) its median, in place."""
+    _subtract_row_medians(rows, rows.view(np.int32))
+
+
+# All kernels are in this one file: numba's cache would not see that a kernel of another file has changed.
+
+
 @numba.njit(nogil=True, cache=True)
-def new_search(length):  # type: ignore[no-untyped-def]
-    """What `row_median` keeps from row to row: room for keys, and [where to start, distance between ranks]."""
+def _row_medians(bits, medians):  # type: ignore[no-untyped-def]
+    keys, pace = _new_search(bits.shape[1])
+    for row in range(len(bits)):
+        medians[row] = _row_median(bits[row], keys, pace)
+
+
+@numba.njit(nogil=True, cache=True)
+def _subtract_row_medians(rows, bits):  # type: ignore[no-untyped-def]
+    """`bits` is another view of the same memory."""
+    keys, pace = _new_search(rows.shape[1])
+    for row in range(len(rows)):
+        rows[row] -= _row_median(bits[row], keys, pace)
+
+
+@numba.njit(nogil=True, cache=True)
+def _new_search(length):  # type: ignore[no-untyped-def]
+    """What is kept from row to row: room for keys, and [where to start, distance between ranks]."""
     return np.empty(length, np.int32), np.array([0.0, 1.0])
 
 
 @numba.njit(nogil=True, cache=True)
-def row_median(bits, keys, pace):  # type: ignore[no-untyped-def]
-    """Median of one row of float32, given as the int32 `bits` (N,) of it; `keys` and `pace` are of `new_search`."""
+def _row_median(bits, keys, pace):  # type: ignore[no-untyped-def]
+    """Median of one row of float32, given as the int32 `bits` (N,) of it; `keys` and `pace` are of `_new_search`."""
     if _fill_keys(bits, keys):
         return np.float32(np.nan)
     lower, upper = _middle_keys(keys, pace)
     if lower == upper:
         return _value(lower)
     return (_value(lower) + _value(upper)) / np.float32(2)
-
-
-@numba.njit(nogil=True, cache=True)
-def _row_medians(bits, medians):  # type: ignore[no-untyped-def]
-    keys, pace = new_search(bits.shape[1])
-    for row in range(len(bits)):
-        medians[row] = row_median(bits[row], keys, pace)
 
 
 @numba.njit(nogil=True, cache=True)

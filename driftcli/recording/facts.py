@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from copy import deepcopy
 
 from probeinterface import ProbeGroup
 
@@ -31,4 +32,5 @@ def probe_of(facts: RecordingFacts) -> ProbeGroup:
 
 
 def _to_json(probegroup: ProbeGroup) -> str:
-    return json.dumps(probegroup.to_dict(array_as_list=True))
+    # of a copy: probeinterface 0.4.2 turns the contact annotations of the probe itself into lists
+    return json.dumps(deepcopy(probegroup).to_dict(array_as_list=True))

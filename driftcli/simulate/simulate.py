@@ -161,7 +161,7 @@ def _write_recording(path: Path, simulation: Simulation, reporter: model.Reporte
         for block in simulation.blocks():
             file.write(block.tobytes())
             done_s += len(block) / simulation.parameters.sampling_frequency_hz
-            reporter.progress("simulate", done_s, total_s, total_s)
+            reporter.progress("simulate", done_s, total_s, done_s)
 
 
 def _write_facts(path: Path, parameters: SimulateParameters) -> None:

@@ -49,7 +49,7 @@ class PeakSpool:
         self.location_names = tuple(location_names)
         fields = [("sample_index", "<i8"), ("channel_index", "<i4"), ("amplitude", "<f4")]
         self._dtype = np.dtype(fields + [(name, "<f4") for name in self.location_names])
-        self._file = TemporaryFile(dir=folder)
+        self._file = TemporaryFile(dir=folder)  # noqa: SIM115 - closed by __exit__
         self._rows = 0
 
     def __len__(self) -> int:
@@ -58,7 +58,9 @@ class PeakSpool:
     def __enter__(self) -> PeakSpool:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self._file.close()
 
     def append(self, peaks: Peaks) -> None:
@@ -100,7 +102,12 @@ def write_peaks(
         datasets = [schema.reserve(group, n, dtypes.get(n, "<f4"), len(spool), *columns[n]) for n in order]
         for start in range(0, len(spool), _PIECE_ROWS):
             peaks = spool.read(start, start + _PIECE_ROWS)
-            piece = [peaks.sample_index, peaks.channel_index, peaks.amplitude, *peaks.location.values()]
+            piece: list[NDArray[Any]] = [
+                peaks.sample_index,
+                peaks.channel_index,
+                peaks.amplitude,
+                *peaks.location.values(),
+            ]
             for dataset, values in zip(datasets, piece, strict=True):
                 dataset[start : start + len(values)] = values
 

@@ -130,6 +130,8 @@ def _check(path: Path, kind: str, file: h5py.File) -> None:
         what = f"holds {found.removeprefix('driftcli ')}" if found else "was not written by driftcli"
         raise InputError(f"{path} {what}; {kind} is needed here", f"driftcli writes {kind} to {kind}.h5")
     if int(file.attrs.get("schema_version", 0)) > SCHEMA_VERSION:
-        raise InputError(f"{path} was written by a newer driftcli ({file.attrs['driftcli_version']})", "update driftcli")
+        raise InputError(
+            f"{path} was written by a newer driftcli ({file.attrs['driftcli_version']})", "update driftcli"
+        )
     if not file.attrs.get("complete", False):
         raise InputError(f"{path} is incomplete: the work that wrote it was cut off", "make it again")

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from driftcli.errors import InputError
 from driftcli.interpolate.interpolator import Interpolator
-from driftcli.model import Settings
+from driftcli.interpolate.weights import InterpolateParameters
+from driftcli.model import ApplyParameters, Settings
 from driftcli.preprocess.noise import median_level, noise_slices
 from driftcli.recording.convert import from_traces
 from driftcli.recording.probe import write_probe
@@ -96,7 +97,8 @@ class _Corrector:
     ) -> None:
         stage = settings["interpolate"]
         context = (recording.geometry, file.motions, recording.sampling_frequency_hz, recording.num_samples)
-        self.interpolator = Interpolator(stage.module.Kernel, stage.parameters, *context)
+        parameters = cast(InterpolateParameters, stage.parameters)
+        self.interpolator = Interpolator(stage.module.Kernel, parameters, *context)
         self.dtype = dtype
         self._recording, self._work = recording, work
         self._kept = self.interpolator.kept_contacts
@@ -105,7 +107,7 @@ class _Corrector:
         self.kept_columns_out = np.searchsorted(self.columns, recording.columns[self._kept])
         self._copied = np.setdiff1d(self.columns, recording.columns)
         self._copied_out = np.searchsorted(self.columns, self._copied)
-        self._raw = settings["apply"].parameters.model_dump()["signal"] == "raw"
+        self._raw = cast(ApplyParameters, settings["apply"].parameters).signal == "raw"
         steps = [] if self._raw else preprocess_steps(settings, recording)
         self._stream = Stream(recording, steps, 0, jobs=work.jobs, chunk_s=work.chunk_s)
         self._offsets = self._raw_offsets() if self._raw else np.zeros(len(recording.geometry), np.float32)

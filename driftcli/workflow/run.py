@@ -13,7 +13,6 @@ from driftcli.recording.recording import Recording
 from driftcli.workflow.apply import apply, probe_path
 from driftcli.workflow.detect import detect
 from driftcli.workflow.estimate import estimate
-from driftcli.workflow.runlog import RunLog
 from driftcli.workflow.work import Work, claim_outputs
 
 PEAKS, MOTION, CORRECTED = "peaks.h5", "motion.h5", "corrected.bin"

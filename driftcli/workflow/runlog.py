@@ -77,4 +77,8 @@ def _describe(path: Path) -> dict[str, Any]:
 
 
 def _versions() -> dict[str, str]:
-    return {"driftcli": __version__, "python": platform.python_version(), **{name: version(name) for name in _LIBRARIES}}
+    return {
+        "driftcli": __version__,
+        "python": platform.python_version(),
+        **{name: version(name) for name in _LIBRARIES},
+    }

@@ -1,8 +1,8 @@
 """The chunk stream: the one place that cuts a recording into pieces and puts the pieces' results in order.
 
-Work runs on a fixed grid of blocks counted from sample 0. Block length and margins are constants of driftcli and of the
-preset, never options: a forward-backward filter has no finite end, so its numbers depend on where a block begins. Chunks
-and threads only group whole blocks, and thus never change a result.
+Work runs on a fixed grid of blocks counted from sample 0. The block length is a constant and the margins follow from the
+preset, neither is an option: a forward-backward filter has no finite end, so its numbers depend on where a block
+begins. Chunks and threads only group whole blocks, and thus never change a result.
 """
 
 from __future__ import annotations

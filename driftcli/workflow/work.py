@@ -51,4 +51,6 @@ def claim_outputs(outputs: Iterable[Path], inputs: Iterable[Path], overwrite: bo
         try:
             output.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise OutputError(f"the folder {output.parent} can't be made: {error.strerror}", "choose another --out") from error
+            raise OutputError(
+                f"the folder {output.parent} can't be made: {error.strerror}", "choose another --out"
+            ) from error

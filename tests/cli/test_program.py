@@ -10,7 +10,6 @@ import time
 import h5py
 import numpy as np
 import pytest
-
 import small_recording
 
 SECONDS = 3
@@ -47,7 +46,13 @@ def test_run_leaves_what_it_promises(recording, data):
     done = driftcli("run", binary, "--probe", probe, *FAST)
     assert done.returncode == 0, done.stderr
     folder = binary.with_name("rec.driftcli")
-    assert {file.name for file in folder.iterdir()} == {"peaks.h5", "motion.h5", "corrected.bin", "probe.json", "run.json"}
+    assert {file.name for file in folder.iterdir()} == {
+        "peaks.h5",
+        "motion.h5",
+        "corrected.bin",
+        "probe.json",
+        "run.json",
+    }
     assert (folder / "corrected.bin").stat().st_size == len(before)
     assert binary.read_bytes() == before
     log = json.loads((folder / "run.json").read_text())
@@ -109,9 +114,7 @@ def test_correct_peaks_takes_the_motion_off(recording):
     with h5py.File(folder / "corrected_peaks.h5") as peaks, h5py.File(folder / "motion.h5") as motion:
         time_s = peaks["peaks/sample_index"][:] / small_recording.RATE_HZ
         shift = np.interp(time_s, motion["shank0/temporal_bins_s"][:], motion["shank0/displacement_um"][:, 0])
-        np.testing.assert_allclose(
-            peaks["peaks/y_corrected_um"][:], peaks["peaks/y_um"][:] - shift, atol=1e-3
-        )
+        np.testing.assert_allclose(peaks["peaks/y_corrected_um"][:], peaks["peaks/y_um"][:] - shift, atol=1e-3)
 
 
 def test_presets_can_be_listed_shown_and_used(tmp_path):

@@ -101,7 +101,7 @@ def spread_out_peaks():
     return DepthPeaks(*(a.ravel()[order] for a in (time_s, home + moved + jitter, amplitude)))
 
 
-# SpikeInterface 0.105.3: estimate_motion(method="dredge_ap") on contacts every 20 um from 0 to 900, 14 s; every third bin
+# SpikeInterface 0.105.3: estimate_motion(method="dredge_ap"), contacts every 20 um from 0 to 900, 14 s; each third bin
 SPIKEINTERFACE = [
     (
         {"win_step_um": 300.0, "win_scale_um": 300.0},
@@ -156,6 +156,12 @@ def test_a_percentile_stands_in_for_the_correlation_that_must_be_reached():
     ]
     fixed = Parameters(**SMALL, mincorr=float(np.percentile(near, 60.0)))
     np.testing.assert_allclose(found, estimate(peaks, SPAN_UM, 12.0, fixed, Reporter()).displacement_um, atol=1e-5)
+
+
+def test_threads_do_not_show():
+    peaks, parameters = make_peaks(30), Parameters(**SMALL)
+    alone, together = (estimate(peaks, SPAN_UM, 30.0, parameters, Reporter(), jobs) for jobs in (1, 3))
+    assert (alone.displacement_um == together.displacement_um).all()
 
 
 def test_progress_is_told_for_each_window():
@@ -216,16 +222,12 @@ def test_a_horizon_of_whole_bins_holds_them_all_whatever_the_rounding():
 
 
 def test_empty_bins_are_bridged():
-    peaks = make_peaks(40, displacement=lambda t, _: np.where(t < 20, 0.0, 8.0))
-    peaks = without(peaks, (peaks.time_s > 17) & (peaks.time_s < 27))
+    peaks = make_peaks(18, displacement=lambda t, _: np.where(t < 9, 0.0, 8.0))
+    peaks = without(peaks, (peaks.time_s > 6) & (peaks.time_s < 12))
     parameters = Parameters(**SMALL, histogram_time_smooth_s=None)
-    moved = estimate(peaks, SPAN_UM, 40.0, parameters, Reporter()).displacement_um
-    np.testing.assert_allclose(moved, expected_without_smoothing(peaks, 40.0, parameters), atol=1e-5)
-    assert (np.diff(moved[17:28], axis=0) > 0).all()
-
-
-def expected_without_smoothing(peaks, seconds, parameters):
-    return expected(peaks, seconds, parameters, time_smooth_s=1e-3)
+    moved = estimate(peaks, SPAN_UM, 18.0, parameters, Reporter()).displacement_um
+    np.testing.assert_allclose(moved, expected(peaks, 18.0, parameters, time_smooth_s=1e-3), atol=1e-5)
+    assert (np.diff(moved[6:13], axis=0) > 0).all()
 
 
 def test_a_silent_window_follows_its_neighbours():
@@ -233,9 +235,9 @@ def test_a_silent_window_follows_its_neighbours():
     peaks = without(peaks, peaks.depth_um > 120)
     parameters = Parameters(win_shape="rect", win_step_um=90.0, win_scale_um=80.0, max_disp_um=20.0)
     moved = estimate(peaks, SPAN_UM, 30.0, parameters, Reporter()).displacement_um
-    silent, loud = moved[:, -1], moved[:, 0]
+    silent, next_to_it = moved[:, -1], moved[:, -2]
     assert np.isfinite(silent).all()
-    assert np.corrcoef(silent, loud)[0, 1] > 0.9
+    assert np.corrcoef(silent, next_to_it)[0, 1] > 0.95
 
 
 # --- correlation ----------------------------------------------------------------------------------------------------
@@ -243,7 +245,7 @@ def test_a_silent_window_follows_its_neighbours():
 WINDOWS = {
     "gaussian": np.exp(-((np.arange(90) - 25) ** 2) / (2 * 12.0**2)),
     "rect": (np.abs(np.arange(90) - 60) < 14).astype(float),
-    "at the end": np.where(np.arange(90) > 70, np.arange(90) - 70.0, 0),
+    "at the end": np.maximum(np.arange(90) - 40.0, 0),
     "all": np.ones(90),
 }
 
@@ -251,19 +253,20 @@ WINDOWS = {
 def sparse_raster(n_rows, seed=4, busy=0.2):
     rng = np.random.default_rng(seed)
     raster = rng.uniform(0, 100, (n_rows, 90)) * (rng.uniform(size=(n_rows, 90)) < busy)
+    raster = oracle.smooth(raster, 1.0).astype(np.float32)
     raster[3] = 0
-    raster[5, 30:] = 0
-    return oracle.smooth(raster, 1.0).astype(np.float32)
+    raster[5, 26:] = 0
+    return raster
 
 
 @pytest.mark.parametrize("name", WINDOWS)
 @pytest.mark.parametrize("options", [(True, True), (True, False), (False, True), (False, False)])
 def test_the_best_lags_are_the_oracles(name, options):
-    raster, window = sparse_raster(40), WINDOWS[name] / WINDOWS[name].sum()
+    raster, window = sparse_raster(24), WINDOWS[name] / WINDOWS[name].sum()
     unit = 1.0 if options[1] else float((raster**2).mean())
     compared = 0
     correlator = Correlator(raster, np.array([np.ones(90), window]), 13, *options)
-    for block in correlator.best(1, 2, 37, reach=9):
+    for block in correlator.best(1, 2, 15, reach=9):
         for (i, j), found in np.ndenumerate(block.correlation):
             template, other = raster[block.first_template + i], raster[block.first_input + j]
             values = oracle.correlate(template.astype(float), other.astype(float), window, 13, *options)
@@ -271,7 +274,7 @@ def test_the_best_lags_are_the_oracles(name, options):
             assert found == pytest.approx(values.max(), abs=1e-4 * unit)
             assert values[lag + 13] == pytest.approx(values.max(), abs=1e-4 * unit)
             compared += 1
-    assert compared >= 35 * 18
+    assert compared >= 13 * 11
 
 
 def test_all_pairs_within_reach_are_made_once():

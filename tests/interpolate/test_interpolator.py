@@ -114,7 +114,8 @@ def test_shanks_do_not_mix(two_shanks):
 @pytest.mark.parametrize("module", METHODS)
 def test_remove_channels_keeps_those_that_stay_inside(two_shanks, module):
     motions = {2: _still(25.0), 5: Motion(np.array([[-21.0], [1.0]]), np.array([0.2, 0.4]), np.array([0.0]))}
-    subject = Interpolator(module.Kernel, _parameters(module), two_shanks, motions, RATE, 800)
+    parameters = _parameters(module, border_mode="remove_channels")
+    subject = Interpolator(module.Kernel, parameters, two_shanks, motions, RATE, 800)
     depths = two_shanks.depths_um
     stays = np.where(two_shanks.shanks == 2, depths + 25 <= 140, (depths - 21 >= 60) & (depths + 1 <= 200))
     np.testing.assert_array_equal(subject.kept_contacts, np.flatnonzero(stays))
@@ -125,15 +126,17 @@ def test_remove_channels_keeps_those_that_stay_inside(two_shanks, module):
 
 
 def test_a_shank_without_kept_contacts_is_left_out(two_shanks):
-    subject = Interpolator(nearest.Kernel, nearest.Parameters(), two_shanks, {2: _still(500.0), 5: _still()}, RATE, 100)
+    parameters = nearest.Parameters(border_mode="remove_channels")
+    subject = Interpolator(nearest.Kernel, parameters, two_shanks, {2: _still(500.0), 5: _still()}, RATE, 100)
     traces = _traces(100, 32)
     np.testing.assert_array_equal(subject.kept_contacts, np.arange(1, 32, 2))
     np.testing.assert_array_equal(subject(traces, 0), traces[:, 1::2])
 
 
 def test_no_contact_left_is_an_input_error(probe):
+    parameters = nearest.Parameters(border_mode="remove_channels")
     with pytest.raises(InputError, match="none would be left") as caught:
-        Interpolator(nearest.Kernel, nearest.Parameters(), probe, {0: _still(500.0)}, RATE, 100)
+        Interpolator(nearest.Kernel, parameters, probe, {0: _still(500.0)}, RATE, 100)
     assert "border_mode" in caught.value.hint
 
 

@@ -46,6 +46,6 @@ def test_inside_includes_the_ends():
     assert shared.inside(positions, np.array([[0.0, 0, 0], [1, 1, 1]])).tolist() == [[True] * 3, [True, True, False]]
 
 
-@pytest.mark.parametrize(("field", "default"), [("border_mode", "remove_channels"), ("time", "nearest_bin")])
-def test_defaults_are_the_peers(field, default):
+@pytest.mark.parametrize(("field", "default"), [("border_mode", "force_extrapolate"), ("time", "nearest_bin")])
+def test_defaults_of_all_methods(field, default):
     assert getattr(shared.InterpolateParameters(), field) == default

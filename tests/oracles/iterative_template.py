@@ -5,7 +5,7 @@ from scipy.ndimage import gaussian_filter, gaussian_filter1d
 
 
 def image(time_s, depth_um, amplitude, temporal_edges_s, spatial_edges_um, num_amp_bins):
-    """(T, D, A) log2(1 + number of peaks); amplitude bins are even in the logarithm, from the smallest to the largest."""
+    """(T, D, A) log2(1 + number of peaks); amplitude bins split the range of the logarithms evenly."""
     logs = np.log10(np.abs(amplitude))
     scaled = (logs - logs.min()) / (logs.max() - logs.min())
     edges = (temporal_edges_s, spatial_edges_um, np.linspace(0, 1, num_amp_bins + 1))
@@ -32,7 +32,9 @@ def shifts(counts, windows, max_global, n_iterations, max_block, smoothing_sigma
         for t in range(n_bins):
             seen = moved[t, part] * window[part, None]
             for s in range(2 * max_block + 1):
-                covariance[t, s, w] = (np.roll(seen, s - max_block, axis=0) * template[part] * window[part, None]).mean()
+                covariance[t, s, w] = (
+                    np.roll(seen, s - max_block, axis=0) * template[part] * window[part, None]
+                ).mean()
     for s in range(2 * max_block + 1):
         covariance[:, s] = gaussian_filter(covariance[:, s], smoothing_sigma)
     for w in range(len(windows)):

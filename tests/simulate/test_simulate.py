@@ -57,6 +57,11 @@ def test_noise_of_a_block_does_not_depend_on_the_length():
     np.testing.assert_array_equal(short.block_uv(1), long.block_uv(1)[:15000])
 
 
+def test_each_block_has_noise_of_its_own():
+    simulation = Simulation(small(num_units=0, slow_uv=0.0))
+    assert abs(np.corrcoef(simulation.block_uv(0)[:, 0], simulation.block_uv(1)[:, 0])[0, 1]) < 0.05
+
+
 def test_spikes_stand_where_the_truth_says():
     parameters = small(num_units=1, noise_uv=0.0, slow_uv=0.0, drift="none", gain_to_uv=0.1)
     counts = whole(parameters)

@@ -1,5 +1,7 @@
 """The HDF5 files: what is written comes back, the bytes are always the same, and what is broken is refused."""
 
+from itertools import pairwise
+
 import h5py
 import numpy as np
 import pytest
@@ -88,7 +90,7 @@ def test_the_same_peaks_give_the_same_bytes_however_they_came(tmp_path):
             whole.amplitude[a:b],
             {name: values[a:b] for name, values in whole.location.items()},
         )
-        for a, b in zip(cuts, cuts[1:], strict=False)
+        for a, b in pairwise(cuts)
     ]
     once, again = written(tmp_path / "a.h5", [whole]), written(tmp_path / "b.h5", parts)
     assert once.read_bytes() == again.read_bytes()

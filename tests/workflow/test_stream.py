@@ -4,8 +4,8 @@ import threading
 
 import numpy as np
 import pytest
-
 import small_recording
+
 from driftcli.model import Reporter
 from driftcli.recording.open import open_recording
 from driftcli.workflow.stream import BLOCK_SAMPLES, Stream
@@ -36,7 +36,9 @@ def opened(tmp_path, num_samples, num_contacts=3):
     return open_recording(binary, probe=probe, reporter=Reporter()), data
 
 
-@pytest.mark.parametrize("num_samples", [1, 2, BLOCK_SAMPLES - 1, BLOCK_SAMPLES, BLOCK_SAMPLES + 1, 3 * BLOCK_SAMPLES + 7])
+@pytest.mark.parametrize(
+    "num_samples", [1, 2, BLOCK_SAMPLES - 1, BLOCK_SAMPLES, BLOCK_SAMPLES + 1, 3 * BLOCK_SAMPLES + 7]
+)
 def test_blocks_cover_every_sample_once(tmp_path, num_samples):
     recording, _ = opened(tmp_path, num_samples)
     blocks = Stream(recording, [], 0, jobs=1, chunk_s=1.0).blocks()

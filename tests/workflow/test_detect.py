@@ -1,0 +1,61 @@
+"""detect: selection in two passes, shuffled columns, silent contacts, units."""
+
+import numpy as np
+
+import small_recording
+from driftcli.store.peaks import read_peaks
+
+
+def as_set(peaks, digits=2):
+    columns = (peaks.sample_index, peaks.channel_index, peaks.location["y_um"].round(digits))
+    return set(zip(*(column.tolist() for column in columns), strict=True))
+
+
+def test_columns_may_come_in_any_order_with_unconnected_ones(drifting, run_verbs):
+    """Contact i lies on column order[i] of a file with two columns more; one contact of the probe has none."""
+    rng = np.random.default_rng(5)
+    contacts = drifting.shape[1]
+    order = rng.permutation(contacts + 2)[:contacts]
+    shuffled = rng.integers(-3000, 3000, (len(drifting), contacts + 2)).astype("<i2")
+    shuffled[:, order] = drifting
+    places = small_recording.positions_um(contacts)
+    plain = run_verbs(drifting, "plain", places=places)
+    places = np.insert(places, 7, [500.0, 500.0], axis=0)
+    columns = np.insert(order, 7, -1)
+    other = run_verbs(shuffled, "shuffled", places=places, columns=columns)
+    ours, theirs = read_peaks(plain / "peaks.h5").peaks, read_peaks(other / "peaks.h5").peaks
+    np.testing.assert_array_equal(ours.sample_index, theirs.sample_index)
+    np.testing.assert_array_equal(ours.channel_index, theirs.channel_index)
+    np.testing.assert_array_equal(ours.amplitude, theirs.amplitude)
+    np.testing.assert_array_equal(ours.location["y_um"], theirs.location["y_um"])
+    corrected = np.fromfile(plain / "corrected.bin", "<i2").reshape(drifting.shape)
+    permuted = np.fromfile(other / "corrected.bin", "<i2").reshape(shuffled.shape)
+    np.testing.assert_array_equal(permuted[:, order], corrected)
+    unconnected = np.setdiff1d(np.arange(contacts + 2), order)
+    np.testing.assert_array_equal(permuted[:, unconnected], shuffled[:, unconnected])
+
+
+def test_selected_peaks_are_located_as_all_are(drifting, run_verbs):
+    every = read_peaks(run_verbs(drifting, "all") / "peaks.h5").peaks
+    chosen = read_peaks(
+        run_verbs(drifting, "some", changes=["select.method=uniform", "select.n_peaks=200"]) / "peaks.h5"
+    ).peaks
+    assert 100 < len(chosen) < len(every)
+    assert as_set(chosen) <= as_set(every)
+
+
+def test_silent_contacts_hold_no_peaks_and_are_told(drifting, run_verbs, reporter):
+    dead = drifting.copy()
+    dead[:, [3, 9]] = 0
+    changes = ["reference.method=none"]
+    peaks = read_peaks(run_verbs(dead, "dead", changes=changes, reporter=reporter) / "peaks.h5").peaks
+    assert not set(peaks.channel_index.tolist()) & {3, 9}
+    assert any("silent" in message and "3, 9" in message for message in reporter.messages)
+
+
+def test_amplitudes_are_in_microvolts(drifting, run_verbs):
+    file = read_peaks(run_verbs(drifting, "rec") / "peaks.h5")
+    assert file.facts.amplitude_unit == "uv"
+    noise_counts = 4.0 * np.sqrt((6000 - 300) / 15_000)  # white noise of 4 counts, less what the band-pass takes
+    np.testing.assert_allclose(np.median(file.noise_levels), noise_counts * small_recording.GAIN_TO_UV, rtol=0.1)
+    assert file.peaks.amplitude.max() < -6 * file.noise_levels.min()
