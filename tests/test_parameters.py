@@ -4,8 +4,8 @@ from functools import cache
 
 import numpy as np
 import pytest
-import small_recording
 
+import small_recording
 from driftcli import presets
 from driftcli.model import DepthPeaks, Geometry, Motion, Reporter
 

@@ -23,9 +23,9 @@ _EXACT_BYTES = 2**29
 _STEPS = 127
 # The squared size of the preconditioned residual at which the solution is good to far below a nanometre.
 _TOLERANCE = 1e-24
-_MAX_ITERATIONS = 10_000
-# Keeps the preconditioners factorizable where a bin has neither weights nor priors.
-_JITTER = 1e-9
+_MAX_ITERATIONS = 1000
+# A ridge for all that draws to 0 what neither weights nor priors determine; far too weak to be felt otherwise.
+_LEAST_RIDGE = 1e-9
 # Blocks of bins that fit into the reach of one pair; the bins of a block hold each other well.
 _BLOCKS_IN_REACH = 4
 
@@ -77,7 +77,7 @@ class PairEquations:
         observed = self.observed | ~self.observed.any(axis=1, keepdims=True)
         coupled = n_windows > 1 and lambda_s > 0
         # As in SpikeInterface 0.105.3, each prior brings a ridge of its own.
-        ridge = (2 if coupled else 1) * eps * observed.T
+        ridge = (2 if coupled else 1) * eps * observed.T + _LEAST_RIDGE
         between_windows = lambda_t * np.eye(n_windows) + lambda_s / 2 * _path(n_windows)
         system = _System(self.weights, self.steps, ridge, between_windows)
         return _conjugate_gradients(system, np.ascontiguousarray(self.targets.T))
@@ -128,7 +128,7 @@ def _factorize(
     n_bins, n_windows = diagonal.shape
     reach = weights.shape[2]
     bands = np.zeros((max(n_windows + 2, reach * n_windows + 1), n_bins, n_windows))
-    bands[0] = diagonal + _JITTER
+    bands[0] = diagonal
     for v in range(n_windows):
         for w in range(max(0, v - 1), min(n_windows, v + 2)):
             if w >= v:

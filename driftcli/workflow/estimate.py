@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from driftcli.errors import UsageError
 from driftcli.model import DepthPeaks, Motion, Reporter, Settings
 from driftcli.store.motion import write_motion
 from driftcli.store.npz import read_npz_peaks
@@ -31,7 +32,8 @@ def estimate(
 
     span_um: lowest and highest depth of the shank, for peaks from an .npz; by default those of the peaks.
 
-    Returns the facts that went to `run.json`. Raises InputError when the peaks can't be read or there are none.
+    Returns the facts that went to `run.json`. Raises InputError when the peaks can't be read or there are none, and
+    UsageError for a span where the contacts say it.
     """
     claim_outputs([out], [source], work.overwrite)
     if source.suffix == ".npz":
@@ -40,6 +42,10 @@ def estimate(
         low, high = span_um or (float(peaks.depth_um.min()), float(peaks.depth_um.max()))
         shanks = {0: ShankPeaks(peaks, (low, high))}
     else:
+        if span_um is not None:
+            raise UsageError(
+                "--span-um is for peaks from an .npz", f"leave it out: {source.name} says where contacts are"
+            )
         file = read_peaks(source)
         facts, duration_s, shanks = file.facts, file.facts.duration_s, _by_shank(file)
     log = RunLog("estimate", out, {"peaks": source}, settings)

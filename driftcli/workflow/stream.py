@@ -1,7 +1,7 @@
 """The chunk stream: the one place that cuts a recording into pieces and puts the pieces' results in order.
 
-Work runs on a fixed grid of blocks counted from sample 0. The block length is a constant and the margins follow from the
-preset, neither is an option: a forward-backward filter has no finite end, so its numbers depend on where a block
+Work runs on a fixed grid of blocks counted from sample 0. The block length is a constant, the margins follow from the
+preset; neither is an option: a forward-backward filter has no finite end, so its numbers depend on where a block
 begins. Chunks and threads only group whole blocks, and thus never change a result.
 """
 

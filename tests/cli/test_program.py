@@ -10,6 +10,7 @@ import time
 import h5py
 import numpy as np
 import pytest
+
 import small_recording
 
 SECONDS = 3

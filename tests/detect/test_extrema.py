@@ -2,10 +2,10 @@
 
 import numpy as np
 import pytest
-from oracles import detection
 
 from driftcli.detect import extrema
 from driftcli.errors import InputError
+from oracles import detection
 
 
 def test_limits_are_exact_for_float32():

@@ -4,10 +4,10 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from oracles import detection
 
 from driftcli.detect.locally_exclusive import Detector, Parameters
 from driftcli.model import Geometry
+from oracles import detection
 
 RATE_HZ = 10_000.0
 

@@ -1,13 +1,13 @@
 import numpy as np
 import pytest
-from oracles import decentralized as oracle
-from oracles import drift
 from pydantic import ValidationError
 
 from driftcli.errors import InputError, UsageError
 from driftcli.estimate.decentralized import Parameters, estimate
 from driftcli.estimate.windows import spatial_windows
 from driftcli.model import DepthPeaks, Reporter
+from oracles import decentralized as oracle
+from oracles import drift
 
 SPAN_UM = (0.0, 800.0)
 

@@ -1,6 +1,5 @@
 import numpy as np
 import pytest
-from oracles import dredge_ap as oracle
 
 from driftcli.errors import InputError, UsageError
 from driftcli.estimate import dredge_ap
@@ -10,6 +9,7 @@ from driftcli.estimate.dredge_solve import PairEquations
 from driftcli.estimate.histogram import spatial_bins, temporal_bins
 from driftcli.estimate.windows import spatial_windows
 from driftcli.model import DepthPeaks, Reporter
+from oracles import dredge_ap as oracle
 
 SPAN_UM = (0.0, 300.0)
 SMALL = {"win_step_um": 100.0, "win_scale_um": 80.0, "max_disp_um": 20.0, "bin_um": 2.0}
@@ -345,14 +345,28 @@ def test_the_banded_solution_is_the_dense_one(spoil, priors):
     displacement, weight = random_pairs(3, 30, 9)
     spoil(weight)
     solution = filled(displacement, weight, 9).solve(*priors)
-    np.testing.assert_allclose(solution, oracle.solve(displacement, weight, *priors), atol=2e-5)
+    np.testing.assert_allclose(solution, oracle.solve(displacement, weight, *priors), atol=5e-6)
 
 
 @pytest.mark.parametrize(("n_windows", "n_bins", "reach"), [(1, 1, 0), (4, 1, 0), (1, 2, 1), (2, 3, 1), (1, 25, 24)])
 def test_small_shapes_are_solved_as_the_dense_ones(n_windows, n_bins, reach):
     displacement, weight = random_pairs(n_windows, n_bins, reach)
     solution = filled(displacement, weight, reach).solve(1.0, 1.0, 1e-3)
-    np.testing.assert_allclose(solution, oracle.solve(displacement, weight, 1.0, 1.0, 1e-3), atol=2e-5)
+    np.testing.assert_allclose(solution, oracle.solve(displacement, weight, 1.0, 1.0, 1e-3), atol=5e-6)
+
+
+@pytest.mark.parametrize("reach", [2, 40])
+def test_a_long_recording_settles_however_short_the_reach(reach):
+    n_bins = 4000
+    position = 30 * np.sin(np.arange(n_bins) / 700) + np.arange(n_bins) % 3
+    equations = PairEquations(1, n_bins, reach, exact=True)
+    for k in range(1, reach + 1):
+        for t in range(0, n_bins - k):
+            if not 2000 <= t < 2600:
+                equations.add(0, (t, t + k), np.array([[position[t] - position[t + k]]]), np.ones((1, 1)))
+    moved = equations.solve(1e-6, 1.0, 1e-9)[:, 0]
+    for part in (slice(0, 2000), slice(2700, 4000)):
+        np.testing.assert_allclose(np.diff(moved[part]), np.diff(position[part]), atol=1e-2)
 
 
 def test_pairs_added_both_ways_are_the_ones_and_the_others():

@@ -2,12 +2,12 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from oracles import drift, iterative_template
 from scipy.ndimage import gaussian_filter1d
 
 from driftcli.errors import InputError, UsageError
 from driftcli.estimate.histogram import amplitude_histogram, motion_histogram, spatial_bins, temporal_bins
 from driftcli.model import DepthPeaks
+from oracles import drift, iterative_template
 
 EDGES_S, EDGES_UM = np.arange(0, 41, 2.0), np.arange(-20, 821, 5.0)
 

@@ -1,13 +1,13 @@
 import numpy as np
 import pytest
-from oracles import drift
-from oracles import iterative_template as oracle
 from pydantic import ValidationError
 
 from driftcli.errors import InputError
 from driftcli.estimate.iterative_template import Parameters, estimate
 from driftcli.estimate.windows import spatial_windows
 from driftcli.model import DepthPeaks, Reporter
+from oracles import drift
+from oracles import iterative_template as oracle
 
 SPAN_UM = (0.0, 800.0)
 

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
-from oracles import decentralized as oracle
 
 from driftcli.estimate.pairwise import pairwise_displacements
+from oracles import decentralized as oracle
 
 
 def pairs(histogram, window, max_displacement_um=20.0, horizon_bins=None, normalized=True, centered=True):

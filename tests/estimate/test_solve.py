@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
-from oracles import decentralized as oracle
 
 from driftcli.estimate.pairwise import Pairs
 from driftcli.estimate.solve import Equations, solve_pairs, solve_pairs_robust, solve_with_priors
+from oracles import decentralized as oracle
 
 
 def noisy(n_windows=1, n_bins=14, seed=0, holes=0.2):

@@ -1,11 +1,11 @@
 import numpy as np
 import pytest
-from oracles import windows as oracle
 from pydantic import ValidationError
 
 from driftcli.errors import UsageError
 from driftcli.estimate.windows import WindowParameters, spatial_windows
 from driftcli.model import Reporter
+from oracles import windows as oracle
 
 SPAN_UM = (0.0, 1260.0)
 CENTRES_UM = np.arange(-20, 1280, 5.0) + 2.5

@@ -3,12 +3,12 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from oracles import interpolate as oracle
 
 from driftcli.errors import InputError
 from driftcli.interpolate import idw, interpolator, kriging, nearest
 from driftcli.interpolate.interpolator import Interpolator
 from driftcli.model import Geometry, Motion
+from oracles import interpolate as oracle
 
 RATE = 1000.0
 METHODS = [kriging, idw, nearest]

@@ -4,10 +4,10 @@ import sys
 
 import numpy as np
 import pytest
-from oracles import interpolate as oracle
 from pydantic import ValidationError
 
 from driftcli.interpolate.kriging import Kernel, Parameters
+from oracles import interpolate as oracle
 
 # SpikeInterface 0.105.3, get_spatial_interpolation_kernel(method="kriging", sigma_um=20, force_extrapolate=True):
 # for targets 0, 1, C // 3, C // 2 + 5, C - 2 the weighted sum of sin(1.7 * source) and the sum of |weight|

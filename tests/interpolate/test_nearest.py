@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
-from oracles import interpolate as oracle
 
 from driftcli.interpolate.nearest import Kernel, Parameters
+from oracles import interpolate as oracle
 
 # SpikeInterface 0.105.3, get_spatial_interpolation_kernel(method="nearest", force_extrapolate=True): for targets
 # 0, 1, C // 3, C // 2 + 5, C - 2 of Neuropixels Ultra the value sin(1.7 * source)

@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
-from oracles import interpolate as oracle
 
 from driftcli.interpolate.pieces import TOLERANCE_UM, cut
 from driftcli.model import Motion
+from oracles import interpolate as oracle
 
 WINDOWS_UM = np.array([50.0, 150.0, 300.0])
 DEPTHS_UM = np.array([0.0, 80.0, 150.0, 260.0, 400.0])

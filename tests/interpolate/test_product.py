@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
-from oracles import interpolate as oracle
 
 from driftcli.interpolate.product import add_up
 from driftcli.interpolate.weights import sparse
+from oracles import interpolate as oracle
 
 
 def _weights(rng, num_targets, num_sources, share):

@@ -3,9 +3,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
-from oracles import interpolate as oracle
 
 from driftcli.interpolate import weights as shared
+from oracles import interpolate as oracle
 
 
 @given(

@@ -2,10 +2,10 @@
 
 import numpy as np
 import pytest
-from oracles import localization
 
 from driftcli.localize import center_of_mass
 from driftcli.model import Geometry
+from oracles import localization
 
 # SpikeInterface 0.105.3, the first three spikes
 GOLDEN = {

@@ -2,11 +2,11 @@
 
 import numpy as np
 import pytest
-from oracles import localization
 from pydantic import ValidationError
 
 from driftcli.localize import grid_convolution
 from driftcli.model import Geometry
+from oracles import localization
 
 SIGMAS = (5.0, 10.0, 15.0, 20.0, 25.0)
 GAUSSIAN = {"mode": "gaussian_2d", "sigma_list_um": SIGMAS}

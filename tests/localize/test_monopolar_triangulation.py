@@ -2,10 +2,10 @@
 
 import numpy as np
 import pytest
-from oracles import localization
 
 from driftcli.localize import monopolar_triangulation
 from driftcli.model import Geometry
+from oracles import localization
 
 # SpikeInterface 0.105.3, where enforce_decrease has no effect
 GOLDEN = {

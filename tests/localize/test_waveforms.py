@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
-from oracles import localization
 
 from driftcli.localize import waveforms
+from oracles import localization
 
 
 @pytest.mark.parametrize(

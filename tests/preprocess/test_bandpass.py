@@ -1,10 +1,10 @@
 import numpy as np
 import pytest
-from oracles.bandpass import filter_by_the_book, filter_whole
 from scipy import signal
 
 from driftcli.errors import UsageError
 from driftcli.preprocess.bandpass import Parameters, Step
+from oracles.bandpass import filter_by_the_book, filter_whole
 
 RATE = 30000.0
 SEAM = 0.05  # counts

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
-from oracles.noise import without_median
 
 from driftcli.preprocess.global_median import Parameters, Step
+from oracles.noise import without_median
 
 
 def step(geometry, contacts, **parameters):

@@ -2,10 +2,10 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from oracles import noise as oracle
 
 from driftcli.errors import InputError
 from driftcli.preprocess.noise import mad_noise_level, median_level, noise_slices
+from oracles import noise as oracle
 
 
 @pytest.mark.parametrize("samples", [1, 2, 501, 1000])

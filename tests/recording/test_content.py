@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
-from make_raw import write_line_probe
 
 from driftcli.recording.open import open_recording
+from make_raw import write_line_probe
 
 NUM_COLUMNS = 9  # odd, so that 4-byte words run across columns
 SHAPE = (4000, NUM_COLUMNS)

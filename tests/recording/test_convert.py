@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from oracles import convert as oracle
 
 from driftcli.errors import InputError
 from driftcli.recording.convert import from_traces, to_traces
+from oracles import convert as oracle
 
 RUN, SHUFFLED = np.arange(2, 6), np.array([5, 0, 3, 2])
 

@@ -5,12 +5,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from make_raw import column_of_contacts, counts, probe_dict, write_json_probe, write_line_probe
 from probeinterface import read_probeinterface
 
 from driftcli.errors import InputError, OutputError
 from driftcli.recording.open import open_recording
 from driftcli.recording.probe import lay_out, read_probe, require_fit, write_probe
+from make_raw import column_of_contacts, counts, probe_dict, write_json_probe, write_line_probe
 
 TWO_GROUPS = """
 channel_groups = {

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from make_raw import column_of_contacts, counts, probe_dict, write_json_probe, write_line_probe
 
 from driftcli.errors import InputError, UsageError
 from driftcli.recording.convert import to_traces
 from driftcli.recording.open import open_recording
+from make_raw import column_of_contacts, counts, probe_dict, write_json_probe, write_line_probe
 
 
 def raw_file(folder: Path, samples: np.ndarray, name: str = "rec.bin", header: bytes = b"", tail: bytes = b"") -> Path:

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from make_raw import column_of_contacts, counts, probe_dict, write_json_probe, write_line_probe
-from make_spikeglx import make_spikeglx, meta_values, read_meta_text, with_values
 
 from driftcli.errors import InputError, UsageError
 from driftcli.recording.open import open_recording
 from driftcli.recording.spikeglx import Meta, ap_gains_to_uv, parse_meta
+from make_raw import column_of_contacts, counts, probe_dict, write_json_probe, write_line_probe
+from make_spikeglx import make_spikeglx, meta_values, read_meta_text, with_values
 
 SHARED = Path(__file__).parents[3] / "shared/data/spikeglx_meta"
 needs_shared = pytest.mark.skipif(not SHARED.is_dir(), reason=f"the real meta files are not there: {SHARED}")

@@ -6,11 +6,11 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
-from make_raw import counts
 
 from driftcli.errors import OutputError
 from driftcli.recording import writer
 from driftcli.recording.writer import BinaryWriter
+from make_raw import counts
 
 
 @pytest.mark.parametrize("dtype", ["int16", "float32"])

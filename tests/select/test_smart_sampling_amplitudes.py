@@ -2,10 +2,10 @@
 
 import numpy as np
 import pytest
-from oracles import selection
 
 from driftcli.select import smart_sampling_amplitudes
 from driftcli.select.smart_sampling_amplitudes import Parameters, select
+from oracles import selection
 
 
 @pytest.mark.parametrize("n_peaks", [1, 40, 2999])

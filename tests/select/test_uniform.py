@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
-from oracles import selection
 
 from driftcli.select.uniform import Parameters, select
+from oracles import selection
 
 
 def cells(peaks, n_time_bins):

@@ -1,10 +1,10 @@
 import numpy as np
 import pytest
-from oracles.simulate import motion_error
 
 from driftcli.errors import InputError
 from driftcli.model import Motion
 from driftcli.simulate.truth import Truth, error_against_truth, load_truth, save_truth
+from oracles.simulate import motion_error
 
 
 def make_truth(units=6, seed=0):

@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
-from oracles.simulate import add_spikes
 
 from driftcli.simulate.probe import contact_positions
 from driftcli.simulate.units import Spikes, draw_spikes, draw_units
+from oracles.simulate import add_spikes
 
 CONTACTS = contact_positions(12)
 

@@ -117,7 +117,7 @@ def test_float_output_is_the_int_output_unrounded(tmp_path, drifting):
 
 def test_shanks_are_corrected_by_their_own_motion(tmp_path, drifting):
     places = small_recording.positions_um(12)
-    places = np.concatenate([places, places + [250.0, 0.0]])
+    places = np.concatenate([places, places + np.array([250.0, 0.0])])
     shank_ids = ["0"] * 12 + ["1"] * 12
     motions = {0: still(3.0), 1: constant(20.0, 3.0)}
     changes = ["apply.signal=raw", "interpolate.method=nearest", "interpolate.border_mode=force_extrapolate"]

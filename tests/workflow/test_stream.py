@@ -4,8 +4,8 @@ import threading
 
 import numpy as np
 import pytest
-import small_recording
 
+import small_recording
 from driftcli.model import Reporter
 from driftcli.recording.open import open_recording
 from driftcli.workflow.stream import BLOCK_SAMPLES, Stream
