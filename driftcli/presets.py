@@ -74,9 +74,10 @@ def resolve(tree: Mapping[str, Any], changes: Iterable[str] = ()) -> Settings:
 
 
 def _folder() -> Path:
-    """`presets/` lies inside an installed wheel's package and beside the package in a source tree."""
+    """`presets/` lies beside the package in a source tree; a wheel holds it inside the package."""
     package = Path(__file__).parent
-    return next(folder for folder in (package / "presets", package.parent / "presets") if folder.is_dir())
+    installed = package / "preset_files"
+    return installed if installed.is_dir() else package.parent / "presets"
 
 
 def _read(name: str) -> Tree:

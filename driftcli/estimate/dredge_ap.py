@@ -28,7 +28,7 @@ from driftcli.estimate.windows import WindowParameters, spatial_windows
 from driftcli.model import DepthPeaks, Motion, Reporter
 
 # Temporal bins whose matches are looked for at once; they and their neighbours' spectra are held in memory.
-_STRETCH = 1024
+_STRETCH = 512
 # Smaller weights of spatial bins in windows count as 0.
 _ZERO_THRESHOLD = 1e-5
 # Rows of the raster that are made at once.
@@ -188,6 +188,7 @@ class _Comparison:
                 for _ in pool.map(fill_window, range(len(self.windows))):
                     done += 1
                     reporter.progress("estimate", done, total)
+                del stretch, fill_window  # before the next one is made: each is large
 
     def _fill_window(self, equations: PairEquations, stretch: _Stretch, mincorr: float, window: int) -> None:
         doubts, bin_um = stretch.doubts[window], self.parameters.bin_um
@@ -220,8 +221,10 @@ class _Comparison:
             last = min(first + _STRETCH, self.raster.n_bins)
             low, high = max(0, first - reach), min(self.raster.n_bins, last + reach)
             raster = self.raster.rows(low, high)
+            doubts = self._doubts(raster)
             correlator = Correlator(raster, self.windows, self.max_lag, parameters.centered, parameters.normalized)
-            yield _Stretch(low, first - low, last - low, correlator, self._doubts(raster))
+            del raster
+            yield _Stretch(low, first - low, last - low, correlator, doubts)
 
     def _blocks(self, stretch: _Stretch, window: int, reach: int) -> Iterator[Block]:
         return stretch.correlator.best(window, stretch.first, stretch.last, reach, self._symmetric(window))

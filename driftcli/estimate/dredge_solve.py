@@ -19,7 +19,7 @@ from scipy.linalg import cho_solve_banded, cholesky_banded
 from driftcli.errors import DriftcliError
 
 # Bytes of pair weights up to which they are kept in single precision; more than that in 1/127 steps of one byte.
-_EXACT_BYTES = 2**29
+_EXACT_BYTES = 2**27
 _STEPS = 127
 # The squared size of the preconditioned residual at which the solution is good to far below a nanometre.
 _TOLERANCE = 1e-24
