@@ -15,7 +15,9 @@ ROOT = Path(__file__).parents[1]
 
 
 def run(*command):
-    return subprocess.run([str(part) for part in command], check=True, capture_output=True, text=True, timeout=600).stdout
+    return subprocess.run(
+        [str(part) for part in command], check=True, capture_output=True, text=True, timeout=600
+    ).stdout
 
 
 @pytest.mark.slow
@@ -34,4 +36,6 @@ def test_presets_are_found_from_wheel_sdist_and_editable_install(tmp_path):
         run(home / "bin/pip", "install", "-q", *what)
         shown = run(home / "bin/driftcli", "presets", "list")
         assert all(preset in shown for preset in presets.names()), name
-        assert run(home / "bin/python", "-m", "driftcli", "--version") == run(sys.executable, "-m", "driftcli", "--version")
+        assert run(home / "bin/python", "-m", "driftcli", "--version") == run(
+            sys.executable, "-m", "driftcli", "--version"
+        )

@@ -28,7 +28,7 @@ from driftcli.estimate.windows import WindowParameters, spatial_windows
 from driftcli.model import DepthPeaks, Motion, Reporter
 
 # Temporal bins whose matches are looked for at once; they and their neighbours' spectra are held in memory.
-_STRETCH = 512
+_STRETCH = 1024
 # Smaller weights of spatial bins in windows count as 0.
 _ZERO_THRESHOLD = 1e-5
 # Rows of the raster that are made at once.
@@ -216,15 +216,16 @@ class _Comparison:
         return float(np.percentile(np.concatenate(found), percentile))
 
     def _stretches(self, reach: int) -> Iterator[_Stretch]:
-        parameters = self.parameters
         for first in range(0, self.raster.n_bins, _STRETCH):
-            last = min(first + _STRETCH, self.raster.n_bins)
-            low, high = max(0, first - reach), min(self.raster.n_bins, last + reach)
-            raster = self.raster.rows(low, high)
-            doubts = self._doubts(raster)
-            correlator = Correlator(raster, self.windows, self.max_lag, parameters.centered, parameters.normalized)
-            del raster
-            yield _Stretch(low, first - low, last - low, correlator, doubts)
+            yield self._stretch(first, reach)
+
+    def _stretch(self, first: int, reach: int) -> _Stretch:
+        parameters = self.parameters
+        last = min(first + _STRETCH, self.raster.n_bins)
+        low, high = max(0, first - reach), min(self.raster.n_bins, last + reach)
+        raster = self.raster.rows(low, high)
+        correlator = Correlator(raster, self.windows, self.max_lag, parameters.centered, parameters.normalized)
+        return _Stretch(low, first - low, last - low, correlator, self._doubts(raster))
 
     def _blocks(self, stretch: _Stretch, window: int, reach: int) -> Iterator[Block]:
         return stretch.correlator.best(window, stretch.first, stretch.last, reach, self._symmetric(window))

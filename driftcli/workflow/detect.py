@@ -26,6 +26,7 @@ def detect(recording: Recording, settings: Settings, out: Path, work: Work) -> d
     Returns the facts that went to `run.json`. Raises InputError when no peak is found.
     """
     claim_outputs([out], [recording.path], work.overwrite)
+    _tell_of_opposite_signs(settings, work)
     log = RunLog("detect", out, {"recording": recording.path}, settings)
     with log.timed("noise levels"):
         noise_levels = _noise_levels(recording, settings, work)
@@ -45,6 +46,12 @@ def detect(recording: Recording, settings: Settings, out: Path, work: Work) -> d
             write_peaks(out, spool, facts_of(recording), settings, noise_levels)
         log.counts = {"peaks": len(spool), "contacts": len(recording.geometry), "samples": recording.num_samples}
     return log.write()
+
+
+def _tell_of_opposite_signs(settings: Settings, work: Work) -> None:
+    signs = [settings[stage].parameters.model_dump().get("peak_sign", "both") for stage in ("detect", "localize")]
+    if set(signs) == {"neg", "pos"}:
+        work.reporter.message(f"peaks are detected with peak_sign={signs[0]} but localized with peak_sign={signs[1]}")
 
 
 def _noise_levels(recording: Recording, settings: Settings, work: Work) -> NDArray[np.float64]:

@@ -53,6 +53,12 @@ def test_silent_contacts_hold_no_peaks_and_are_told(drifting, run_verbs, reporte
     assert any("silent" in message and "3, 9" in message for message in reporter.messages)
 
 
+def test_opposite_signs_are_told(drifting, run_verbs, reporter):
+    changes = ["localize.method=grid_convolution", "localize.peak_sign=pos"]
+    run_verbs(drifting, "rec", changes=changes, reporter=reporter)
+    assert any("peak_sign" in message for message in reporter.messages)
+
+
 def test_amplitudes_are_in_microvolts(drifting, run_verbs):
     file = read_peaks(run_verbs(drifting, "rec") / "peaks.h5")
     assert file.facts.amplitude_unit == "uv"
