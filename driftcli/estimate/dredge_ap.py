@@ -1,10 +1,11 @@
 """DREDge for action potentials: line up every temporal bin with every other one nearby, then solve for the motion.
 
 Windolf et al., "DREDge: robust motion correction for high-density extracellular recordings across species",
-Nature Methods 2025; parameters, meanings and defaults are those of `dredge_ap` in SpikeInterface 0.105.3. Differences:
-lags reach `max_disp_um` either way in all windows (there: up to twice as far where a window touches one end of the
-shank), `time_horizon_s` holds for every bin_s (there it is compared with a number of bins), and pairs farther apart
-than that are never made.
+Nature Methods 2025; parameters, meanings and defaults are those of `dredge_ap` in SpikeInterface 0.105.3. Differences,
+which change its motion by some nanometres: the root of a Gaussian window weighs both bins of a pair, where there the
+window weighs one of them and pairs are compared from either side; lags reach `max_disp_um` either way in all windows
+(there: up to twice as far where a window touches one end of the shank); `time_horizon_s` holds for every bin_s (there
+it is compared with a number of bins), and pairs farther apart than that are never made.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
+from scipy.ndimage import maximum_filter1d
 
 from driftcli.errors import InputError, UsageError
 from driftcli.estimate.dredge_correlate import Block, Correlator
@@ -151,18 +153,14 @@ class _Raster:
 
 @dataclass(frozen=True)
 class _Stretch:
-    """Temporal bins that are compared at once.
+    """Temporal bins that are compared at once: `n_templates` of them with each other and those after.
 
-    low: first bin of the stretch, from which on all rows here are counted.
-    first, last: rows that are compared with those around them; the others are there to be compared with.
-    doubts: (W, N) what each row's lack of content under each window adds to a pair's variance; infinite: no weight.
+    first: the first bin. raster: (N, D) from there on.
     """
 
-    low: int
     first: int
-    last: int
-    correlator: Correlator
-    doubts: NDArray[np.float64]
+    n_templates: int
+    raster: NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -188,17 +186,18 @@ class _Comparison:
                 for _ in pool.map(fill_window, range(len(self.windows))):
                     done += 1
                     reporter.progress("estimate", done, total)
-                del stretch, fill_window  # before the next one is made: each is large
 
     def _fill_window(self, equations: PairEquations, stretch: _Stretch, mincorr: float, window: int) -> None:
-        doubts, bin_um = stretch.doubts[window], self.parameters.bin_um
-        for block in self._blocks(stretch, window, self.reach):
-            i, j = block.first_template, block.first_input
-            n_i, n_j = block.lag.shape
-            weight = _weights(block.correlation, doubts[i : i + n_i], doubts[j : j + n_j], mincorr)
-            displacement_um = block.lag.astype(np.float64) * -bin_um
-            first = stretch.low + i, stretch.low + j
-            equations.add(window, first, displacement_um, weight, self._symmetric(window))
+        doubts = self._doubts(stretch.raster, window)
+        sides = self._sides(window)
+        for weights in sides:
+            for block in self._blocks(stretch, weights, self.reach):
+                i, j = block.first_template, block.first_input
+                n_i, n_j = block.lag.shape
+                weight = _weights(block.correlation, doubts[i : i + n_i], doubts[j : j + n_j], mincorr)
+                displacement_um = block.lag.astype(np.float64) * -self.parameters.bin_um
+                first = stretch.first + i, stretch.first + j
+                equations.add(window, first, displacement_um, weight * (2 / len(sides)))
 
     def _mincorr(self) -> float:
         """The correlation that pairs must reach, the same in all windows."""
@@ -209,42 +208,48 @@ class _Comparison:
         found = []
         for stretch in self._stretches(apart):
             for window in range(len(self.windows)):
-                for block in self._blocks(stretch, window, apart):
+                for block in self._blocks(stretch, self._sides(window)[0], apart):
                     i, j = np.indices(block.lag.shape)
                     later = block.first_input + j - block.first_template - i
                     found.append(block.correlation[(later > 0) & (later <= apart)])
         return float(np.percentile(np.concatenate(found), percentile))
 
     def _stretches(self, reach: int) -> Iterator[_Stretch]:
-        for first in range(0, self.raster.n_bins, _STRETCH):
-            yield self._stretch(first, reach)
+        n_bins = self.raster.n_bins
+        for first in range(0, n_bins, _STRETCH):
+            n_templates = min(_STRETCH, n_bins - first)
+            yield _Stretch(first, n_templates, self.raster.rows(first, min(n_bins, first + n_templates + reach)))
 
-    def _stretch(self, first: int, reach: int) -> _Stretch:
-        parameters = self.parameters
-        last = min(first + _STRETCH, self.raster.n_bins)
-        low, high = max(0, first - reach), min(self.raster.n_bins, last + reach)
-        raster = self.raster.rows(low, high)
-        correlator = Correlator(raster, self.windows, self.max_lag, parameters.centered, parameters.normalized)
-        return _Stretch(low, first - low, last - low, correlator, self._doubts(raster))
+    def _sides(self, window: int) -> list[tuple[NDArray[np.float64], NDArray[np.float64]]]:
+        """Weights along depth of the earlier and the later bin of a pair, for each side from which pairs are seen."""
+        weights = self.windows[window]
+        if self.parameters.win_shape == "gaussian" or np.ptp(weights) == 0:
+            # The window's root on both: the same from either side.
+            return [(np.sqrt(weights), np.sqrt(weights))]
+        # A window with an end would lose what is shifted across it.
+        near = maximum_filter1d((weights > 0).astype(np.float64), 2 * self.max_lag + 1, mode="constant")
+        return [(weights, near), (near, weights)]
 
-    def _blocks(self, stretch: _Stretch, window: int, reach: int) -> Iterator[Block]:
-        return stretch.correlator.best(window, stretch.first, stretch.last, reach, self._symmetric(window))
+    def _blocks(
+        self, stretch: _Stretch, weights: tuple[NDArray[np.float64], NDArray[np.float64]], reach: int
+    ) -> Iterator[Block]:
+        options = self.parameters.centered, self.parameters.normalized
+        return Correlator(stretch.raster, *weights, self.max_lag, *options).best(stretch.n_templates, reach)
 
-    def _symmetric(self, window: int) -> bool:
-        """Whether pairs match the same from either side: under an even window."""
-        return bool(np.ptp(self.windows[window]) == 0)
+    def _doubts(self, raster: NDArray[np.float32], window: int) -> NDArray[np.float64]:
+        """(N,) what a lack of content under the window adds to the variance of each row's pairs; infinite: no weight.
 
-    def _doubts(self, raster: NDArray[np.float32]) -> NDArray[np.float64]:
-        """(W, N) of `_Stretch`, from the mean amplitude that each window holds."""
+        The content is the mean amplitude that the window holds.
+        """
         parameters = self.parameters
         if not parameters.do_window_weights:
-            return np.zeros((len(self.windows), len(raster)))
+            return np.zeros(len(raster))
         # Not a matrix product: libraries may add in another order with another number of threads.
-        heat = np.einsum("wd,td->wt", self.windows, raster, optimize=False)
+        content = np.einsum("d,td->t", self.windows[window], raster, optimize=False)
         with np.errstate(divide="ignore"):
-            doubts = 1 / heat
-        doubts[heat > parameters.weights_threshold_high] = 0
-        doubts[heat < parameters.weights_threshold_low] = np.inf
+            doubts = 1 / content
+        doubts[content > parameters.weights_threshold_high] = 0
+        doubts[content < parameters.weights_threshold_low] = np.inf
         return doubts
 
 

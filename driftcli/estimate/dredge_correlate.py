@@ -1,4 +1,4 @@
-"""Where temporal bins match best: windowed, normalized cross-correlation along depth of every pair of a stretch.
+"""Where temporal bins match best: weighted, normalized cross-correlation along depth of pairs of them.
 
 The depth is cut into short segments whose spectra are multiplied and summed before one short inverse transform a
 pair: the cost hardly grows with the number of lags, and only the wanted lags are made.
@@ -22,15 +22,17 @@ _ROWS = 128
 # A variance is what rounding leaves of an even patch if it is below this share of the patch's largest second moment
 # at any lag (single precision), or below this share of the row's largest square (double precision).
 _ROUNDING_OF_PATCH, _ROUNDING_OF_ROW = 1e-6, 1e-13
+# Lags at which the weights overlap by less than this share of their largest overlap say nothing.
+_LEAST_OVERLAP = 1e-6
 # Lags that are searched together for the largest correlation.
 _GROUP = 16
 
 
 @dataclass(frozen=True)
 class Block:
-    """The best match of a few templates with a few inputs; indices count from the start of the stretch.
+    """The best match of a few rows, the templates, with a few others, the inputs.
 
-    lag: (I, J) int32, depth bins by which template `first_template + i` is found deeper in input `first_input + j`.
+    lag: (I, J) int32, depth bins by which row `first_template + i` is found deeper in row `first_input + j`.
     correlation: (I, J) float32 at that lag.
     """
 
@@ -41,93 +43,94 @@ class Block:
 
 
 class Correlator:
-    """Correlates the temporal bins of one stretch of a raster with each other, inside spatial windows.
+    """Correlates the rows of a raster with each other and those after.
 
-    The covariance of a template with an input at a lag is taken over the depths where both are known, weighted by
-    the window at the template's depth, after DREDge (Windolf et al. 2025). `centered` takes off the weighted means,
-    `normalized` divides by the weighted standard deviations; a pair without variance correlates with 0.
+    At a lag, template bin k meets input bin k + lag; the pair of bins counts with the product of the template's weight
+    at k and the input's at k + lag. `centered` takes off the weighted means, `normalized` divides by the weighted
+    standard deviations; a row without variance correlates with 0.
 
-    raster: (N, D) float32. windows: (W, D) float64. max_lag: in depth bins, below D.
+    raster: (N, D) float32. template_weights, input_weights: (D,) float64, not all 0. max_lag: in depth bins.
     """
 
     def __init__(
         self,
         raster: NDArray[np.float32],
-        windows: NDArray[np.float64],
+        template_weights: NDArray[np.float64],
+        input_weights: NDArray[np.float64],
         max_lag: int,
         centered: bool = True,
         normalized: bool = True,
     ) -> None:
-        # Covariances don't feel a constant, but single precision does.
-        self._raster = raster - raster.mean(axis=1, keepdims=True, dtype=np.float32) if centered else raster
-        self._windows = windows
+        used = np.flatnonzero((template_weights > 0) | (input_weights > 0))
+        within = slice(used[0], used[-1] + 1)
+        self._template_weights, self._input_weights = template_weights[within], input_weights[within]
+        self._rows = raster[:, within]
+        if centered:  # covariances don't feel a constant, but single precision does
+            self._rows = self._rows - self._rows.mean(axis=1, keepdims=True)
         self._centered, self._normalized = centered, normalized
-        self._segments = _Segments.best(raster.shape[1], max_lag)
-        self._overlap = self._segments.overlap_sums(windows)
-        self._per_overlap = np.divide(1, self._overlap, out=np.zeros_like(self._overlap), where=self._overlap > 0)
+        self._segments = _Segments.best(self._rows.shape[1], max_lag)
+        self._per_overlap = _per_overlap(self._template_weights, self._input_weights, max_lag)
         self._measure_inputs()
 
-    def best(self, window: int, first: int, last: int, reach: int, later_only: bool = False) -> Iterator[Block]:
-        """The best lags of templates `first` to `last` with all inputs up to `reach` bins away, block by block.
+    def best(self, n_templates: int, reach: int) -> Iterator[Block]:
+        """The best lags of the first `n_templates` rows with themselves and up to `reach` rows after, block by block.
 
-        Blocks at the borders hold a few pairs farther away. `later_only` leaves out blocks of only earlier inputs.
+        Blocks at the borders also hold a few pairs farther apart, or in the other order.
         """
-        per_overlap = self._per_overlap[window].astype(np.float32)
-        used = self._segments.used_by(self._windows[window])
-        for start in range(first, last, _TEMPLATES):
-            stop = min(start + _TEMPLATES, last)
-            template = self._template_spectra(window, start, stop, used)
-            moments = self._template_moments(window, start, stop)
-            lowest = start if later_only else max(0, start - reach)
-            highest = min(len(self._raster), stop + reach)
-            for low in range(lowest, highest, _INPUTS):
+        per_overlap = self._per_overlap.astype(np.float32)
+        for start in range(0, n_templates, _TEMPLATES):
+            stop = min(start + _TEMPLATES, n_templates)
+            templates, template_means, template_scales = self._measure_templates(start, stop)
+            highest = min(len(self._rows), stop + reach)
+            for low in range(start, highest, _INPUTS):
                 high = min(low + _INPUTS, highest)
-                covariance = self._segments.multiply(template, self._inputs[low:high], used.start)
-                mean, scale = self._means[window, low:high], self._scales[window, low:high]
-                yield Block(start, low, *_best_lags(covariance, per_overlap, *moments, mean, scale))
+                covariance = self._segments.multiply(templates, self._inputs[low:high])
+                means, scales = self._means[low:high], self._scales[low:high]
+                best = _best_lags(covariance, per_overlap, template_means, template_scales, means, scales)
+                yield Block(start, low, *best)
 
     def _measure_inputs(self) -> None:
-        """Spectra of all rows, and their mean and inverse deviation under every window at every lag."""
-        n_rows, segments = len(self._raster), self._segments
+        """Spectra of all rows as inputs, and their mean and inverse deviation at every lag."""
+        n_rows, segments = len(self._rows), self._segments
         self._inputs = np.empty((n_rows, segments.count, 2, segments.n_fft // 2 + 1), np.float32)
-        moments_shape = (len(self._windows), n_rows, segments.n_lags)
-        self._means, self._scales = np.empty(moments_shape, np.float32), np.empty(moments_shape, np.float32)
-        windows = segments.template_spectra(self._windows)
+        self._means = np.empty((n_rows, segments.n_lags), np.float32)
+        self._scales = np.empty((n_rows, segments.n_lags), np.float32)
+        against = segments.template_spectra(self._template_weights[None])
         for start in range(0, n_rows, _ROWS):
-            rows = slice(start, start + _ROWS)
-            raster = self._raster[rows].astype(np.float64)
-            spectra = segments.input_spectra(raster)
-            self._inputs[rows] = spectra
-            first = segments.multiply(windows, spectra)[..., : segments.n_lags]
-            second = segments.multiply(windows, segments.input_spectra(raster**2))
-            second = second[..., : segments.n_lags]
-            per_overlap = self._per_overlap[:, None]
-            self._means[:, rows], self._scales[:, rows] = self._moments(
-                first * per_overlap, second * per_overlap, (raster**2).max(axis=1)
-            )
+            rows = self._rows[start : start + _ROWS].astype(np.float64)
+            chunk = slice(start, start + len(rows))
+            spectra = segments.input_spectra(rows * self._input_weights)
+            squares = segments.input_spectra(rows**2 * self._input_weights)
+            first, second = (segments.multiply(against, each)[0] for each in (spectra, squares))
+            self._inputs[chunk] = spectra
+            self._means[chunk], self._scales[chunk] = self._moments(rows, first, second)
 
-    def _template_spectra(self, window: int, start: int, stop: int, used: slice) -> NDArray[Any]:
-        weighted = (self._raster[start:stop] * self._windows[window]).astype(np.float32)
-        return np.ascontiguousarray(self._segments.template_spectra(weighted)[:, used])
-
-    def _template_moments(self, window: int, start: int, stop: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        rows = self._raster[start:stop].astype(np.float64)
-        weights, per_overlap = self._windows[window], self._per_overlap[window]
-        first = self._segments.overlap_sums(rows * weights) * per_overlap
-        second = self._segments.overlap_sums(rows**2 * weights) * per_overlap
-        return self._moments(first, second, (rows**2).max(axis=1))
+    def _measure_templates(
+        self, start: int, stop: int
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
+        """Spectra of some rows as templates, and their mean and inverse deviation at every lag."""
+        segments, rows = self._segments, self._rows[start:stop].astype(np.float64)
+        against = segments.input_spectra(self._input_weights[None])
+        spectra = segments.template_spectra(rows * self._template_weights)
+        squares = segments.template_spectra(rows**2 * self._template_weights)
+        first, second = (segments.multiply(each, against)[:, 0] for each in (spectra, squares))
+        return (spectra.astype(np.float32), *self._moments(rows, first, second))
 
     def _moments(
-        self, first: NDArray[np.float64], second: NDArray[np.float64], largest_square: NDArray[np.float64]
+        self, rows: NDArray[np.float64], first: NDArray[np.float64], second: NDArray[np.float64]
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Mean to take off and factor to apply, of (..., rows, lags) first and second moments."""
-        mean = first if self._centered else np.zeros_like(first)
-        if not self._normalized:
-            return mean.astype(np.float32), np.ones(mean.shape, np.float32)
-        variance = second - mean**2
-        rounding = _ROUNDING_OF_PATCH * second.max(axis=-1, keepdims=True)
-        present = variance > np.maximum(rounding, _ROUNDING_OF_ROW * largest_square[:, None])
-        scale = 1 / np.sqrt(np.where(present, variance, np.inf))
+        """(rows, lags) mean to take off and factor to apply, from weighted sums of the rows and of their squares."""
+        n_lags = self._segments.n_lags
+        mean = first[:, :n_lags] * self._per_overlap if self._centered else np.zeros((len(rows), n_lags))
+        scale = np.ones((len(rows), n_lags))
+        if self._normalized:
+            second = second[:, :n_lags] * self._per_overlap
+            variance = second - mean**2
+            rounding = np.maximum(
+                _ROUNDING_OF_PATCH * second.max(axis=1, keepdims=True),
+                _ROUNDING_OF_ROW * (rows**2).max(axis=1, keepdims=True),
+            )
+            scale = 1 / np.sqrt(np.where(variance > rounding, variance, np.inf))
         return mean.astype(np.float32), scale.astype(np.float32)
 
 
@@ -157,11 +160,6 @@ class _Segments:
     def n_lags(self) -> int:
         return 2 * self.max_lag + 1
 
-    def used_by(self, window: NDArray[np.float64]) -> slice:
-        """The segments in which a window is not 0 (at least one)."""
-        inside = np.flatnonzero(window)
-        return slice(inside[0] // self.length, inside[-1] // self.length + 1) if len(inside) else slice(0, 1)
-
     def template_spectra(self, rows: NDArray[Any]) -> NDArray[Any]:
         """(rows, count, 2, frequencies), real and imaginary parts, in the rows' precision."""
         padded = np.pad(rows, ((0, 0), (0, self.count * self.length - self.n_bins)))
@@ -175,23 +173,21 @@ class _Segments:
         cut = np.lib.stride_tricks.sliding_window_view(padded, width, axis=1)[:, :: self.length]
         return _spectra(cut, self.n_fft)
 
-    def multiply(self, templates: NDArray[Any], inputs: NDArray[Any], first_segment: int = 0) -> NDArray[Any]:
-        """(I, J, n_fft) sums over depth of template * input shifted by -max_lag, ..., max_lag (and nothing of use).
-
-        The templates may hold fewer segments than the inputs, from `first_segment` on.
-        """
-        products = _multiply(templates, inputs, first_segment)
+    def multiply(self, templates: NDArray[Any], inputs: NDArray[Any]) -> NDArray[Any]:
+        """(I, J, n_fft) sums over depth of template * input shifted by -max_lag, ..., max_lag (and nothing of use)."""
+        products = _multiply(templates, inputs)
         complex_type = np.complex64 if products.dtype == np.float32 else np.complex128
         result: NDArray[Any] = irfft(products.view(complex_type), n=self.n_fft, axis=2, workers=1)
         return result
 
-    def overlap_sums(self, rows: NDArray[np.float64]) -> NDArray[np.float64]:
-        """(rows, lags) sums over those bins that are still within the raster after shifting by each lag."""
-        lag = np.arange(-self.max_lag, self.max_lag + 1)
-        low, high = np.maximum(0, -lag), np.minimum(self.n_bins, self.n_bins - lag)
-        sums = np.pad(np.cumsum(rows, axis=1), ((0, 0), (1, 0)))
-        result: NDArray[np.float64] = sums[:, high] - sums[:, low]
-        return result
+
+def _per_overlap(
+    template_weights: NDArray[np.float64], input_weights: NDArray[np.float64], max_lag: int
+) -> NDArray[np.float64]:
+    """(lags,) one over the sum of the products of weights that meet; 0 where they hardly do."""
+    overlap = np.correlate(np.pad(input_weights, max_lag), template_weights)
+    enough = overlap > _LEAST_OVERLAP * overlap.max()
+    return np.divide(1, overlap, out=np.zeros_like(overlap), where=enough)
 
 
 def _spectra(cut: NDArray[Any], n_fft: int) -> NDArray[Any]:
@@ -200,7 +196,7 @@ def _spectra(cut: NDArray[Any], n_fft: int) -> NDArray[Any]:
 
 
 @numba.njit(nogil=True, cache=True)
-def _multiply(templates, inputs, first_segment):  # type: ignore[no-untyped-def]
+def _multiply(templates, inputs):  # type: ignore[no-untyped-def]
     """conj(template) * input, summed over segments: (I, J, 2 F), real and imaginary parts in turn.
 
     Two templates and two inputs at a time, so that each number read is used twice; where one is left over, it stands
@@ -216,12 +212,11 @@ def _multiply(templates, inputs, first_segment):  # type: ignore[no-untyped-def]
             next_j = min(j + 1, n_inputs - 1)
             sums[:] = 0
             for s in range(n_segments):
-                z = first_segment + s
                 for f in range(n_frequencies):
                     a, b = templates[i, s, 0, f], templates[i, s, 1, f]
                     p, q = templates[next_i, s, 0, f], templates[next_i, s, 1, f]
-                    c, d = inputs[j, z, 0, f], inputs[j, z, 1, f]
-                    u, v = inputs[next_j, z, 0, f], inputs[next_j, z, 1, f]
+                    c, d = inputs[j, s, 0, f], inputs[j, s, 1, f]
+                    u, v = inputs[next_j, s, 0, f], inputs[next_j, s, 1, f]
                     sums[0, f] += a * c + b * d
                     sums[1, f] += a * d - b * c
                     sums[2, f] += a * u + b * v

@@ -33,13 +33,13 @@ _BLOCKS_IN_REACH = 4
 class PairEquations:
     """The pairs' part of the normal equations of all windows, built up block by block.
 
-    weights: (W, T, K), the weight of bins (t, t + 1 + k), both directions summed, in units of 1 / `steps`.
+    weights: (W, T, K), the weight of bins (t, t + 1 + k) as seen from both sides, at most 2, in units of 1 / `steps`.
     targets: (W, T) float64, the right hand side in µm.
     observed: (W, T) bool, bins that match anything, themselves included.
     """
 
     def __init__(self, n_windows: int, n_bins: int, reach: int, exact: bool | None = None) -> None:
-        """`reach`: how many bins apart pairs may be. `exact`: see `_EXACT_BYTES`; needed where weights exceed 1."""
+        """`reach`: how many bins apart pairs may be. `exact`: see `_EXACT_BYTES`; needed where weights exceed 2."""
         if exact is None:
             exact = 4 * n_windows * n_bins * reach <= _EXACT_BYTES
         self.steps = 1 if exact else _STEPS
@@ -53,23 +53,13 @@ class PairEquations:
         first: tuple[int, int],
         displacement_um: NDArray[np.float64],
         weight: NDArray[np.float64],
-        both_ways: bool = False,
     ) -> None:
         """Ask that bin first[0] + i be displaced by displacement_um[i, j] more than bin first[1] + j.
 
-        Pairs farther apart than the reach are left out. `both_ways` takes each pair of a later with an earlier bin
-        as asked for from either side, and leaves out the others.
+        A pair is taken only where i is not later than j, and left out if farther apart than the reach.
         """
-        _add(
-            self.weights[window],
-            self.targets[window],
-            self.observed[window],
-            *first,
-            displacement_um,
-            weight,
-            self.steps,
-            both_ways,
-        )
+        targets, observed = self.targets[window], self.observed[window]
+        _add(self.weights[window], targets, observed, *first, displacement_um, weight, self.steps)
 
     def solve(self, lambda_t: float, lambda_s: float, eps: float) -> NDArray[np.float64]:
         """(T, W) displacement in µm; `lambda_t`, `lambda_s`, `eps` weigh temporal prior, spatial prior and ridge."""
@@ -195,29 +185,22 @@ def _laplacian(x: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 @numba.njit(nogil=True, cache=True)
-def _add(  # type: ignore[no-untyped-def]
-    weights, targets, observed, first_i, first_j, displacement_um, weight, steps, both_ways
-):
+def _add(weights, targets, observed, first_i, first_j, displacement_um, weight, steps):  # type: ignore[no-untyped-def]
     reach = weights.shape[1]
     for i in range(displacement_um.shape[0]):
         for j in range(displacement_um.shape[1]):
             this, other = first_i + i, first_j + j
-            apart = abs(this - other)
             w = weight[i, j]
             if steps > 1:
-                w = min(np.floor(w * steps + 0.5), steps)
-            if w == 0 or apart > reach or (both_ways and other < this):
+                w = min(np.floor(w * steps + 0.5), 2 * steps)
+            if w == 0 or other < this or other - this > reach:
                 continue
-            observed[this] = True
-            if both_ways:
-                observed[other] = True
-                w *= 2
-            if apart == 0:
-                continue
-            weights[min(this, other), apart - 1] += w
-            pull = w / steps * displacement_um[i, j]
-            targets[this] += pull
-            targets[other] -= pull
+            observed[this] = observed[other] = True
+            if other > this:
+                weights[this, other - this - 1] += w
+                pull = w / steps * displacement_um[i, j]
+                targets[this] += pull
+                targets[other] -= pull
 
 
 def _all_degrees(weights: NDArray[Any]) -> NDArray[np.float64]:

@@ -1,6 +1,7 @@
 """DREDge, slow and dense: every pair of temporal bins by loops, one linear system for all bins and windows.
 
-After Windolf et al. 2025 and `dredge_ap` of SpikeInterface 0.105.3. Spatial windows are given, not made here.
+After Windolf et al. 2025 and `dredge_ap` of SpikeInterface 0.105.3, but Gaussian windows weigh both bins of a pair
+with their root. Spatial windows are given, not made here.
 """
 
 import numpy as np
@@ -14,6 +15,7 @@ def estimate(
     edges_um,
     windows,
     max_lag,
+    win_shape="gaussian",
     time_horizon_s=1000.0,
     mincorr=0.1,
     threshold_low=0.2,
@@ -30,12 +32,14 @@ def estimate(
     shape = (len(windows), len(image), len(image))
     displacement, weight = np.zeros(shape), np.zeros(shape)
     for w, window in enumerate(windows):
+        on_both = win_shape == "gaussian"
+        weights = (np.sqrt(window), np.sqrt(window)) if on_both else (window, np.ones_like(window))
         heat = [float((window * row).sum()) for row in image]
         for i in range(len(image)):
             for j in range(len(image)):
                 if abs(i - j) * bin_s > time_horizon_s:
                     continue
-                correlations = correlate(image[i], image[j], window, max_lag)
+                correlations = correlate(image[i], image[j], weights, max_lag)
                 best = int(np.argmax(correlations))
                 displacement[w, i, j] = (max_lag - best) * bin_um
                 weight[w, i, j] = pair_weight(
@@ -59,14 +63,19 @@ def smooth(rows, sigma):
     return np.array([np.convolve(np.pad(row, radius), kernel, mode="valid") for row in rows])
 
 
-def correlate(template, other, window, max_lag, centered=True, normalized=True):
-    """Correlation at each lag from -max_lag to max_lag: the template's bin k against the other's bin k + lag."""
+def correlate(template, other, weights, max_lag, centered=True, normalized=True):
+    """Correlation at each lag from -max_lag to max_lag: the template's bin k against the other's bin k + lag.
+
+    weights: one along depth for the template and one for the other; they multiply.
+    """
+    of_template, of_other = weights
     result = np.zeros(2 * max_lag + 1)
     for m, lag in enumerate(range(-max_lag, max_lag + 1)):
-        ks = [k for k in range(len(template)) if 0 <= k + lag < len(template) and window[k] > 0]
+        ks = [k for k in range(len(template)) if 0 <= k + lag < len(template)]
+        ks = [k for k in ks if of_template[k] * of_other[k + lag] > 0]
         if not ks:
             continue
-        w = np.array([window[k] for k in ks])
+        w = np.array([of_template[k] * of_other[k + lag] for k in ks])
         w = w / w.sum()
         a = np.array([template[k] for k in ks])
         b = np.array([other[k + lag] for k in ks])
