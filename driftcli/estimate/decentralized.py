@@ -11,7 +11,7 @@ without any positive correlation never do, bins without peaks take the displacem
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import Literal
 
 import numpy as np
@@ -22,7 +22,7 @@ from driftcli.errors import UsageError
 from driftcli.estimate.histogram import motion_histogram, spatial_bins, temporal_bins
 from driftcli.estimate.pairwise import Pairs, pairwise_displacements
 from driftcli.estimate.solve import Equations, solve_pairs, solve_pairs_robust, solve_with_priors
-from driftcli.estimate.windows import WindowParameters, spatial_windows
+from driftcli.estimate.windows import WindowParameters, each_window, spatial_windows
 from driftcli.model import DepthPeaks, Motion, Reporter
 
 _MODE_STEP_UM = 0.1
@@ -51,16 +51,16 @@ class Parameters(WindowParameters):
         reference_displacement_time_s ("time", for each window), or the commonest displacement ("mode_search").
     """
 
-    bin_um: float = Field(default=5.0, gt=0, allow_inf_nan=False)
-    hist_margin_um: float = Field(default=20.0, allow_inf_nan=False)
-    bin_s: float = Field(default=2.0, gt=0, allow_inf_nan=False)
-    histogram_depth_smooth_um: float | None = Field(default=1.0, gt=0, allow_inf_nan=False)
-    histogram_time_smooth_s: float | None = Field(default=1.0, gt=0, allow_inf_nan=False)
-    max_displacement_um: float | None = Field(default=100.0, gt=0, allow_inf_nan=False)
+    bin_um: float = Field(default=5.0, gt=0)
+    hist_margin_um: float = 20.0
+    bin_s: float = Field(default=2.0, gt=0)
+    histogram_depth_smooth_um: float | None = Field(default=1.0, gt=0)
+    histogram_time_smooth_s: float | None = Field(default=1.0, gt=0)
+    max_displacement_um: float | None = Field(default=100.0, gt=0)
     weight_scale: Literal["linear", "exp"] = "linear"
-    error_sigma: float = Field(default=0.2, gt=0, allow_inf_nan=False)
-    corr_threshold: float = Field(default=0.0, ge=0, allow_inf_nan=False)
-    time_horizon_s: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+    error_sigma: float = Field(default=0.2, gt=0)
+    corr_threshold: float = Field(default=0.0, ge=0)
+    time_horizon_s: float | None = Field(default=None, gt=0)
     convergence_method: Literal["lsmr", "lsqr_robust", "gradient_descent"] = "lsmr"
     soft_weights: bool = False
     normalized_xcorr: bool = True
@@ -69,8 +69,8 @@ class Parameters(WindowParameters):
     spatial_prior: bool = False
     force_spatial_median_continuity: bool = False
     reference_displacement: Literal["mean", "median", "time", "mode_search"] = "median"
-    reference_displacement_time_s: float = Field(default=0.0, ge=0, allow_inf_nan=False)
-    robust_regression_sigma: float = Field(default=2.0, gt=0, allow_inf_nan=False)
+    reference_displacement_time_s: float = Field(default=0.0, ge=0)
+    robust_regression_sigma: float = Field(default=2.0, gt=0)
     lsqr_robust_n_iter: int = Field(default=20, ge=1)
     weight_with_amplitude: bool = False
 
@@ -86,10 +86,16 @@ class Parameters(WindowParameters):
 
 
 def estimate(
-    peaks: DepthPeaks, span_um: tuple[float, float], duration_s: float, parameters: Parameters, reporter: Reporter
+    peaks: DepthPeaks,
+    span_um: tuple[float, float],
+    duration_s: float,
+    parameters: Parameters,
+    reporter: Reporter,
+    jobs: int = 1,
 ) -> Motion:
     """Motion of one shank whose contacts lie at depths from span_um[0] to span_um[1].
 
+    `jobs` threads work on as many windows at a time; the result is the same for any number of them.
     InputError if there are no peaks within reach or a peak's time, depth or amplitude is not finite; UsageError if the
     reference time lies outside the recording.
     """
@@ -104,35 +110,37 @@ def estimate(
         time_smooth_s=parameters.histogram_time_smooth_s,
     )
     windows, centres_um = spatial_windows(parameters, span_um, (edges_um[1:] + edges_um[:-1]) / 2, reporter)
-    pairs = _each_windows_pairs(histogram, windows, parameters, reporter)
+
+    def pairs(window: int) -> Pairs:
+        return _pairs(histogram, windows[window], parameters)
+
+    def alone(window: int) -> NDArray[np.float64]:
+        return _one_window(pairs(window), parameters)
+
     if parameters.spatial_prior:
-        displacement = _with_priors(pairs, (len(windows), len(histogram)), parameters)
+        all_pairs = each_window(pairs, len(windows), jobs, reporter)
+        displacement = _with_priors(all_pairs, (len(windows), len(histogram)), parameters)
     else:
-        displacement = np.stack([_one_window(window_pairs, parameters) for window_pairs in pairs], axis=1)
+        displacement = np.stack(list(each_window(alone, len(windows), jobs, reporter)), axis=1)
         if parameters.force_spatial_median_continuity:
             _join_medians(displacement)
     displacement -= _reference(displacement, edges_s, parameters)
     return Motion(displacement, (edges_s[1:] + edges_s[:-1]) / 2, centres_um)
 
 
-def _each_windows_pairs(
-    histogram: NDArray[np.float64], windows: NDArray[np.float64], parameters: Parameters, reporter: Reporter
-) -> Iterator[Pairs]:
+def _pairs(histogram: NDArray[np.float64], window: NDArray[np.float64], parameters: Parameters) -> Pairs:
     horizon_bins = None
     if parameters.time_horizon_s is not None:
         horizon_bins = math.ceil(parameters.time_horizon_s / parameters.bin_s)
-    for done, window in enumerate(windows):
-        reporter.progress("estimate", done, len(windows))
-        yield pairwise_displacements(
-            histogram,
-            window,
-            parameters.bin_um,
-            max_displacement_um=parameters.max_displacement_um,
-            horizon_bins=horizon_bins,
-            normalized=parameters.normalized_xcorr,
-            centered=parameters.centered_xcorr,
-        )
-    reporter.progress("estimate", len(windows), len(windows))
+    return pairwise_displacements(
+        histogram,
+        window,
+        parameters.bin_um,
+        max_displacement_um=parameters.max_displacement_um,
+        horizon_bins=horizon_bins,
+        normalized=parameters.normalized_xcorr,
+        centered=parameters.centered_xcorr,
+    )
 
 
 def _one_window(pairs: Pairs, parameters: Parameters) -> NDArray[np.float64]:

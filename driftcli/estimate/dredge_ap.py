@@ -57,24 +57,24 @@ class Parameters(WindowParameters):
     lambda_t, lambda_s: weight of the temporal and the spatial prior. eps: of the ridge.
     """
 
-    bin_um: float = Field(default=1.0, gt=0, allow_inf_nan=False)
-    bin_s: float = Field(default=1.0, gt=0, allow_inf_nan=False)
-    max_disp_um: float | None = Field(default=None, gt=0, allow_inf_nan=False)
-    time_horizon_s: float | None = Field(default=1000.0, gt=0, allow_inf_nan=False)
-    mincorr: float = Field(default=0.1, ge=0, allow_inf_nan=False)
+    bin_um: float = Field(default=1.0, gt=0)
+    bin_s: float = Field(default=1.0, gt=0)
+    max_disp_um: float | None = Field(default=None, gt=0)
+    time_horizon_s: float | None = Field(default=1000.0, gt=0)
+    mincorr: float = Field(default=0.1, ge=0)
     mincorr_percentile: float | None = Field(default=None, ge=0, le=100)
     mincorr_percentile_nneighbs: int = Field(default=20, ge=2)
     do_window_weights: bool = True
     weights_threshold_low: float = Field(default=0.2, ge=0)
     weights_threshold_high: float = Field(default=0.2, ge=0)
-    histogram_depth_smooth_um: float | None = Field(default=1.0, gt=0, allow_inf_nan=False)
-    histogram_time_smooth_s: float | None = Field(default=1.0, gt=0, allow_inf_nan=False)
+    histogram_depth_smooth_um: float | None = Field(default=1.0, gt=0)
+    histogram_time_smooth_s: float | None = Field(default=1.0, gt=0)
     avg_in_bin: bool = False
     centered: bool = True
     normalized: bool = True
-    lambda_t: float = Field(default=1.0, ge=0, allow_inf_nan=False)
-    lambda_s: float = Field(default=1.0, ge=0, allow_inf_nan=False)
-    eps: float = Field(default=1e-3, gt=0, allow_inf_nan=False)
+    lambda_t: float = Field(default=1.0, ge=0)
+    lambda_s: float = Field(default=1.0, ge=0)
+    eps: float = Field(default=1e-3, gt=0)
 
 
 def estimate(

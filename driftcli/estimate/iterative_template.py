@@ -18,7 +18,7 @@ from pydantic import Field
 from scipy.ndimage import gaussian_filter, gaussian_filter1d
 
 from driftcli.estimate.histogram import AmplitudeHistogram, amplitude_histogram, spatial_bins, temporal_bins
-from driftcli.estimate.windows import WindowParameters, spatial_windows
+from driftcli.estimate.windows import WindowParameters, each_window, spatial_windows
 from driftcli.model import DepthPeaks, Motion, Reporter
 
 # Where the window weighs less, it ends.
@@ -43,24 +43,30 @@ class Parameters(WindowParameters):
         exp(-(distance / kriging_sigma) ** kriging_p / kriging_d), distances in bins.
     """
 
-    bin_um: float = Field(default=10.0, gt=0, allow_inf_nan=False)
-    hist_margin_um: float = Field(default=0.0, allow_inf_nan=False)
-    bin_s: float = Field(default=2.0, gt=0, allow_inf_nan=False)
+    bin_um: float = Field(default=10.0, gt=0)
+    hist_margin_um: float = 0.0
+    bin_s: float = Field(default=2.0, gt=0)
     num_amp_bins: int = Field(default=20, ge=1)
     num_shifts_global: int = Field(default=15, ge=0)
     num_iterations: int = Field(default=10, ge=1)
     num_shifts_block: int = Field(default=5, ge=0)
-    smoothing_sigma: float = Field(default=0.5, gt=0, allow_inf_nan=False)
-    kriging_sigma: float = Field(default=1.0, gt=0, allow_inf_nan=False)
-    kriging_p: float = Field(default=2.0, gt=0, allow_inf_nan=False)
-    kriging_d: float = Field(default=2.0, gt=0, allow_inf_nan=False)
+    smoothing_sigma: float = Field(default=0.5, gt=0)
+    kriging_sigma: float = Field(default=1.0, gt=0)
+    kriging_p: float = Field(default=2.0, gt=0)
+    kriging_d: float = Field(default=2.0, gt=0)
 
 
 def estimate(
-    peaks: DepthPeaks, span_um: tuple[float, float], duration_s: float, parameters: Parameters, reporter: Reporter
+    peaks: DepthPeaks,
+    span_um: tuple[float, float],
+    duration_s: float,
+    parameters: Parameters,
+    reporter: Reporter,
+    jobs: int = 1,
 ) -> Motion:
     """Motion of one shank whose contacts lie at depths from span_um[0] to span_um[1].
 
+    `jobs` threads work on as many windows at a time; the result is the same for any number of them.
     InputError if there are no peaks within reach or a peak's time, depth or amplitude is not finite.
     """
     edges_s = temporal_bins(duration_s, parameters.bin_s)
@@ -69,14 +75,12 @@ def estimate(
     windows, centres_um = spatial_windows(parameters, span_um, (edges_um[1:] + edges_um[:-1]) / 2, reporter)
     shape = (parameters.num_amp_bins, len(edges_um) - 1)
     whole_shifts, template = _line_up(histogram, shape, parameters.num_shifts_global, parameters.num_iterations - 1)
-    covariances = np.stack(
-        [
-            _window_covariances(histogram, whole_shifts, template, window, parameters.num_shifts_block)
-            for window in windows
-        ],
-        axis=2,
-    )
-    shifts = whole_shifts[:, None] + _best_fine_shifts(covariances, parameters)
+
+    def covariances(window: int) -> NDArray[np.float64]:
+        return _window_covariances(histogram, whole_shifts, template, windows[window], parameters.num_shifts_block)
+
+    each = np.stack(list(each_window(covariances, len(windows), jobs, reporter)), axis=2)
+    shifts = whole_shifts[:, None] + _best_fine_shifts(each, parameters)
     centres_s = (edges_s[1:] + edges_s[:-1]) / 2
     displacement = -shifts * parameters.bin_um
     _fill_empty_bins(displacement, np.diff(histogram.starts) == 0, centres_s)

@@ -1,4 +1,4 @@
-"""How much each spatial bin counts in each spatial window along the shank.
+"""How much each spatial bin counts in each spatial window along the shank, and work that goes window by window.
 
 Windows and their centres follow `get_spatial_windows` of SpikeInterface 0.105.3 wherever they fit the shank. Where
 they don't, SpikeInterface announces rigid motion and returns two windows all the same; here windows and steps are
@@ -7,7 +7,10 @@ scaled down, or the estimate really is rigid.
 
 from __future__ import annotations
 
-from typing import Literal
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +20,7 @@ from driftcli.errors import UsageError
 from driftcli.model import Parameters, Reporter
 
 WindowShape = Literal["gaussian", "rect", "triangle"]
+Result = TypeVar("Result")
 
 
 class WindowParameters(Parameters):
@@ -31,9 +35,9 @@ class WindowParameters(Parameters):
 
     rigid: bool = False
     win_shape: WindowShape = "gaussian"
-    win_step_um: float = Field(default=200.0, gt=0, allow_inf_nan=False)
-    win_scale_um: float = Field(default=300.0, gt=0, allow_inf_nan=False)
-    win_margin_um: float | None = Field(default=None, allow_inf_nan=False)
+    win_step_um: float = Field(default=200.0, gt=0)
+    win_scale_um: float = Field(default=300.0, gt=0)
+    win_margin_um: float | None = None
 
 
 def spatial_windows(
@@ -114,3 +118,16 @@ def _triangle(distance: NDArray[np.float64], scale_um: float) -> NDArray[np.floa
 
 
 _SHAPES = {"gaussian": _gaussian, "rect": _rect, "triangle": _triangle}
+
+
+def each_window(work: Callable[[int], Result], n_windows: int, jobs: int, reporter: Reporter) -> Iterator[Result]:
+    """Yield work(0), work(1), ... in this order, with `jobs` windows under way in threads and no more kept."""
+    with ThreadPoolExecutor(jobs) as pool:
+        waiting = deque(pool.submit(work, window) for window in range(min(jobs, n_windows)))
+        for done in range(n_windows):
+            reporter.progress("estimate", done, n_windows)
+            result = waiting.popleft().result()
+            if done + jobs < n_windows:
+                waiting.append(pool.submit(work, done + jobs))
+            yield result
+    reporter.progress("estimate", n_windows, n_windows)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from driftcli.errors import UsageError
-from driftcli.model import DepthPeaks, Motion, Reporter, Settings
+from driftcli.model import DepthPeaks, Motion, Settings
 from driftcli.store.motion import write_motion
 from driftcli.store.npz import read_npz_peaks
 from driftcli.store.peaks import PeaksFile, read_peaks
@@ -50,9 +50,7 @@ def estimate(
         facts, duration_s, shanks = file.facts, file.facts.duration_s, _by_shank(file)
     log = RunLog("estimate", out, {"peaks": source}, settings)
     with log.timed("estimate"):
-        motions = {
-            shank: _estimate_shank(shank, data, duration_s, settings, work.reporter) for shank, data in shanks.items()
-        }
+        motions = {shank: _estimate_shank(shank, data, duration_s, settings, work) for shank, data in shanks.items()}
     write_motion(out, motions, duration_s, facts, settings)
     log.counts = _counts(shanks, motions)
     return log.write()
@@ -71,12 +69,12 @@ def _by_shank(file: PeaksFile) -> dict[int, ShankPeaks]:
     return shanks
 
 
-def _estimate_shank(shank: int, data: ShankPeaks, duration_s: float, settings: Settings, reporter: Reporter) -> Motion:
+def _estimate_shank(shank: int, data: ShankPeaks, duration_s: float, settings: Settings, work: Work) -> Motion:
     if not len(data.peaks):
-        reporter.message(f"shank {shank} holds no peaks: its motion is taken as zero")
+        work.reporter.message(f"shank {shank} holds no peaks: its motion is taken as zero")
         return Motion(np.zeros((1, 1)), np.array([duration_s / 2]), np.array([sum(data.span_um) / 2]))
     stage = settings["estimate"]
-    return stage.module.estimate(data.peaks, data.span_um, duration_s, stage.parameters, reporter)
+    return stage.module.estimate(data.peaks, data.span_um, duration_s, stage.parameters, work.reporter, work.jobs)
 
 
 def _counts(shanks: dict[int, ShankPeaks], motions: dict[int, Motion]) -> dict[str, Any]:

@@ -46,6 +46,18 @@ def test_the_motion_of_made_peaks_is_found(tmp_path, preset):
     assert file.duration_s == 60
 
 
+SPATIAL_PRIOR = ("nonrigid_accurate", ["estimate.spatial_prior=true"])
+
+
+@pytest.mark.parametrize(("preset", "changes"), [*((name, []) for name in METHODS), SPATIAL_PRIOR])
+def test_threads_change_no_byte(tmp_path, preset, changes):
+    made_peaks(tmp_path / "p.npz")
+    outs = [tmp_path / f"{jobs}.h5" for jobs in (1, 2, 4)]
+    for jobs, out in zip((1, 2, 4), outs, strict=True):
+        estimate(tmp_path / "p.npz", presets.load(preset, changes), out, Work(jobs=jobs))
+    assert outs[0].read_bytes() == outs[1].read_bytes() == outs[2].read_bytes()
+
+
 def test_the_log_says_what_was_found(tmp_path):
     made_peaks(tmp_path / "p.npz")
     facts = estimate(tmp_path / "p.npz", presets.load("rigid_fast"), tmp_path / "m.h5", Work())
