@@ -15,7 +15,8 @@ from pathlib import Path
 import numpy as np
 
 from driftcli import presets
-from driftcli.model import DepthPeaks, Motion, Peaks, Reporter
+from driftcli.model import DepthPeaks, Motion, Peaks
+from driftcli.reporter import Reporter
 from driftcli.recording.facts import facts_of
 from driftcli.recording.open import open_recording
 from driftcli.store.motion import write_motion

@@ -92,7 +92,8 @@ def write_error(path: Path, error: OSError) -> OutputError:
     """What to tell the user of an OSError met while writing `path`."""
     full = error.errno in (errno.ENOSPC, errno.EDQUOT)
     hint = "free some space or write to another disk" if full else "check the folder, its permissions and the disk"
-    return OutputError(f"cannot write {path}: {error.strerror or error}", hint)
+    reason = os.strerror(error.errno) if error.errno else str(error)  # h5py gives a number and no plain words
+    return OutputError(f"cannot write {path}: {reason}", hint)
 
 
 def _sync_folder(folder: Path) -> None:

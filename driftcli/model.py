@@ -13,9 +13,9 @@ from numpy.typing import ArrayLike, NDArray
 from pydantic import BaseModel, ConfigDict
 
 from driftcli.errors import InputError
-from driftcli.reporter import Reporter as Reporter
 
 TimeLookup = Literal["nearest_bin", "linear"]
+_LARGEST_DISPLACEMENT_UM = 1e5  # ten times the longest shank
 
 
 class Parameters(BaseModel):
@@ -128,8 +128,8 @@ class RecordingFacts:
 
     @property
     def amplitude_unit(self) -> str:
-        """Unit of traces and amplitudes: µV where the gain is known."""
-        return "uv" if self.gain_to_uv is not None else "file_units"
+        """Unit of traces and amplitudes: "uV" where the gain is known, else "file units"."""
+        return "uV" if self.gain_to_uv is not None else "file units"
 
 
 @dataclass(frozen=True)
@@ -188,6 +188,8 @@ class Motion:
             raise InputError(f"a motion of shape {self.displacement_um.shape} does not fit bins of shape {shape}")
         if not all(np.isfinite(a).all() for a in (self.displacement_um, self.temporal_bins_s, self.spatial_bins_um)):
             raise InputError("the motion holds NaN or infinity", "estimate the motion again")
+        if np.abs(self.displacement_um).max() > _LARGEST_DISPLACEMENT_UM:
+            raise InputError(f"the motion holds displacements beyond {_LARGEST_DISPLACEMENT_UM:g} µm", "check its unit")
         if (np.diff(self.temporal_bins_s) <= 0).any() or (np.diff(self.spatial_bins_um) <= 0).any():
             raise InputError("the bins of the motion are not in ascending order")
 

@@ -6,11 +6,11 @@ in and validates it, so that what is stored beside the results says all that was
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from importlib import import_module
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar, get_args
 
 import yaml
 from pydantic import ValidationError
@@ -19,6 +19,7 @@ from driftcli.errors import UsageError
 from driftcli.model import ApplyParameters, Parameters, Settings, Stage
 
 DEFAULT_PRESET = "dredge_fast"
+_HINT = "driftcli presets show NAME, for values that work"
 
 
 class Methods(NamedTuple):
@@ -82,14 +83,14 @@ def _folder() -> Path:
 
 def _read(name: str) -> Tree:
     path = Path(name)
-    if path.suffix not in (".yaml", ".yml"):
+    if path.suffix not in (".yaml", ".yml") and path.name == name:
         if name not in names():
-            raise UsageError(f"there is no preset {name!r}{_nearest(name, names())}", "see: driftcli presets list")
+            raise UsageError(f"there is no preset {name!r}{_nearest(name, names())}", "driftcli presets list")
         path = _folder() / f"{name}.yaml"
     try:
         tree = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise UsageError(f"the preset file {path} does not exist", "see: driftcli presets list") from None
+        raise UsageError(f"the preset file {path} does not exist", "driftcli presets list") from None
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         reason = " ".join(str(error).split())
         raise UsageError(
@@ -103,7 +104,7 @@ def _read(name: str) -> Tree:
 def _checked_stages(tree: Mapping[str, Any]) -> Tree:
     for name, keys in tree.items():
         if name not in STAGES:
-            raise UsageError(f"there is no stage {name!r}{_nearest(name, STAGES)}", f"stages: {', '.join(STAGES)}")
+            raise UsageError(f"there is no stage {name!r}{_nearest(str(name), STAGES)}", f"one of {', '.join(STAGES)}")
         if not isinstance(keys, dict):
             raise UsageError(f"the stage {name!r} must hold keys, not {keys!r}", f"for example {name}: {{method: ...}}")
     return {name: dict(keys) for name, keys in tree.items()}
@@ -121,6 +122,8 @@ def _apply_changes(stages: Tree, changes: Iterable[str]) -> None:
         for parent in parents:
             target[parent] = dict(target[parent]) if isinstance(target.get(parent), dict) else {}
             target = target[parent]
+        if parents and key == "mode" and target.get("mode") != value:
+            target.clear()  # as with a method: another mode has other parameters
         target[key] = value
 
 
@@ -131,7 +134,7 @@ def _parse_change(change: str) -> tuple[str, list[str], Any]:
         raise UsageError(f"--set {change!r} is not of the form stage.key=value", "for example --set estimate.bin_s=1")
     if stage not in STAGES:
         raise UsageError(
-            f"--set {change!r}: there is no stage {stage!r}{_nearest(stage, STAGES)}", f"stages: {', '.join(STAGES)}"
+            f"--set {change!r}: there is no stage {stage!r}{_nearest(stage, STAGES)}", f"one of {', '.join(STAGES)}"
         )
     try:
         return stage, keys, yaml.safe_load(text)
@@ -148,13 +151,13 @@ def _resolve_stage(name: str, keys: dict[str, Any]) -> Stage:
     if method not in methods:
         raise UsageError(
             f"the stage {name!r} has no method {method!r}{_nearest(str(method), methods)}",
-            f"methods: {', '.join(methods)}",
+            f"one of {', '.join(methods)}",
         )
     model = Parameters if method == "none" else import_module(f"driftcli.{folder}.{method}").Parameters
     return Stage(method, validate(f"{name} ({method})", model, keys), folder)
 
 
-def validate(where: str, model: type[Model], keys: dict[str, Any]) -> Model:
+def validate(where: str, model: type[Model], keys: dict[str, Any], hint: str = _HINT) -> Model:
     """The parameters of a model, from keys and values; UsageError names what is unknown or out of range."""
     try:
         return model.model_validate(keys)
@@ -162,12 +165,24 @@ def validate(where: str, model: type[Model], keys: dict[str, Any]) -> Model:
         first = error.errors()[0]
         path = ".".join(str(part) for part in first["loc"])
         if first["type"] == "extra_forbidden":
-            known = list(model.model_fields)
-            hint = f"keys: {', '.join(known) or 'none'}"
-            raise UsageError(f"{where} has no key {path!r}{_nearest(path, known)}", hint) from None
+            known = _known_keys(model, first["loc"][:-1])
+            raise UsageError(
+                f"{where} has no key {path!r}{_nearest(str(first['loc'][-1]), known)}",
+                f"one of {', '.join(known)}" if known else "without it",
+            ) from None
         reason = first["msg"][0].lower() + first["msg"][1:]
         value = "" if not path else f"{path} = {first['input']!r}: "
-        raise UsageError(f"{where}: {value}{reason}", "driftcli presets show NAME shows values that work") from None
+        raise UsageError(f"{where}: {value}{reason}", hint) from None
+
+
+def _known_keys(model: Any, path: Sequence[Any]) -> list[str]:
+    """Keys of the model at a path; where a key may hold one of several models, the path names one by its mode."""
+    if not path:
+        return list(model.model_fields)
+    inner = model.model_fields[path[0]].annotation
+    models = [inner] if hasattr(inner, "model_fields") else [m for m in get_args(inner) if hasattr(m, "model_fields")]
+    chosen = [m for m in models if path[1:2] == (m.model_fields["mode"].default,)] or models
+    return list(chosen[0].model_fields)
 
 
 def _nearest(name: str, known: Iterable[str]) -> str:

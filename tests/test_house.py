@@ -86,6 +86,55 @@ def test_kernels_release_the_lock_and_are_cached():
                     assert "cache=True" in text, f"{file}:{node.lineno}"
 
 
+def is_kernel(node: ast.AST) -> bool:
+    return any("jit" in ast.unparse(decorator) for decorator in getattr(node, "decorator_list", ()))
+
+
+def names_from_other_files(tree: ast.Module) -> set[str]:
+    """What a module calls the things that it imports from driftcli."""
+    return {
+        (alias.asname or alias.name).partition(".")[0]
+        for node in ast.walk(tree)
+        if (isinstance(node, ast.ImportFrom) and (node.module or "").partition(".")[0] == "driftcli")
+        or isinstance(node, ast.Import)
+        for alias in node.names
+        if isinstance(node, ast.ImportFrom) or alias.name.startswith("driftcli")
+    }
+
+
+def strangers_in_kernels(tree: ast.Module) -> list[str]:
+    foreign = names_from_other_files(tree)
+    # a name given to something from another file is as foreign
+    for node in tree.body:
+        if isinstance(node, ast.Assign) and foreign & {n.id for n in ast.walk(node.value) if isinstance(n, ast.Name)}:
+            foreign |= {n.id for target in node.targets for n in ast.walk(target) if isinstance(n, ast.Name)}
+    kernels = [node for node in ast.walk(tree) if is_kernel(node)]
+    return [
+        f"line {name.lineno}: {name.id}"
+        for kernel in kernels
+        for name in ast.walk(kernel)
+        if isinstance(name, ast.Name) and name.id in foreign
+    ]
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(PACKAGE)))
+def test_kernels_use_nothing_of_another_file(file):
+    """numba's cache watches a kernel's own file only: what it used of another file would stay as it was compiled."""
+    assert not strangers_in_kernels(ast.parse(file.read_text()))
+
+
+def test_what_kernels_use_of_another_file_is_found():
+    kernel = "\n@numba.njit(nogil=True, cache=True)\ndef kernel(x):\n    return {}\n"
+    for imported, used in [
+        ("from driftcli.localize import waveforms", "waveforms.feature(x)"),
+        ("from driftcli.localize.waveforms import feature as f", "x + f(x)"),
+        ("import driftcli.localize.waveforms", "driftcli.localize.waveforms.PTP"),
+        ("from driftcli.localize import waveforms\n_f = waveforms.feature", "_f(x)"),
+    ]:
+        assert len(strangers_in_kernels(ast.parse(imported + kernel.format(used)))) == 1, used
+        assert not strangers_in_kernels(ast.parse(imported + kernel.format("np.sqrt(x)")))
+
+
 def test_oracles_import_nothing_of_the_product():
     oracles = sorted((Path(__file__).parent / "oracles").glob("*.py"))
     assert oracles
@@ -93,7 +142,21 @@ def test_oracles_import_nothing_of_the_product():
         assert not [name for name in imports(file) if name.startswith("driftcli")], file
 
 
-@pytest.mark.parametrize("verb", [(), ("run",), ("detect",), ("estimate",), ("apply",), ("presets",), ("simulate",)])
+@pytest.mark.parametrize(
+    "verb",
+    [
+        (),
+        ("run",),
+        ("detect",),
+        ("estimate",),
+        ("apply",),
+        ("presets",),
+        ("presets", "list"),
+        ("simulate",),
+        ("accuracy",),
+        ("correct-peaks",),
+    ],
+)
 def test_help_loads_no_numerics(verb):
     code = (
         f"import sys; sys.argv = ['driftcli', *{verb!r}, '--help']\n"

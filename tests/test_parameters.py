@@ -7,7 +7,8 @@ import pytest
 
 import small_recording
 from driftcli import presets
-from driftcli.model import DepthPeaks, Geometry, Motion, Reporter
+from driftcli.model import DepthPeaks, Geometry, Motion
+from driftcli.reporter import Reporter
 
 RATE_HZ = small_recording.RATE_HZ
 

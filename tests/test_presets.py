@@ -83,6 +83,11 @@ def test_set_reaches_into_nested_values_without_touching_the_preset():
     }
 
 
+def test_another_mode_drops_the_old_ones_parameters():
+    changed = presets.load("kilosort_like", ["localize.weight_method.mode=exponential_3d"]).to_dict()
+    assert changed["localize"]["weight_method"]["mode"] == "exponential_3d"
+
+
 def test_stages_can_be_switched_off():
     settings = presets.load(None, ["filter.method=none", "reference.method=none"]).to_dict()
     assert settings["filter"] == settings["reference"] == {"method": "none"}
@@ -113,6 +118,8 @@ def test_a_preset_file_takes_part(tmp_path: Path):
         (None, "estimate.bin_s", ["stage.key=value"]),
         (None, "estimate.bin_s=[", ["can't be read"]),
         (None, "filter.method=3", ["no method 3"]),
+        ("kilosort_like", "localize.weight_method.sigmaa=3", ["no key", "sigmaa"]),
+        ("kilosort_like", "localize.weight_method.z_list_um=[1]", ["no key", "z_list_um"]),
     ],
 )
 def test_what_is_unknown_is_refused_with_the_nearest_known(preset, change, words):
@@ -124,7 +131,7 @@ def test_what_is_unknown_is_refused_with_the_nearest_known(preset, change, words
 
 
 @pytest.mark.parametrize(
-    "text", ["", "- a\n- b\n", "estimate: 3\n", "estimate: {bin_s: [\n", "a: !!python/object:os.x {}\n"]
+    "text", ["", "- a\n- b\n", "estimate: 3\n", "estimate: {bin_s: [\n", "a: !!python/object:os.x {}\n", "1: {}\n"]
 )
 def test_a_preset_file_that_is_none_is_refused(tmp_path: Path, text):
     file = tmp_path / "broken.yaml"

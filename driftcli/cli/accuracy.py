@@ -8,13 +8,14 @@ from typing import Annotated
 import typer
 
 from driftcli.cli.console import Console
-from driftcli.cli.options import MotionPath
+from driftcli.cli.options import Debug, Json, MotionPath
 
 
 def accuracy(
     motion: MotionPath,
     truth: Annotated[Path, typer.Argument(help="truth.npz, as simulate wrote it.", show_default=False)],
-    json: Annotated[bool, typer.Option("--json", help="One line of JSON instead of a table.")] = False,
+    json: Json = False,
+    debug: Debug = False,
 ) -> None:
     """Say how far a motion is from the truth of a simulated recording.
 
@@ -22,10 +23,14 @@ def accuracy(
 
     Example: driftcli accuracy demo/rec.driftcli/motion.h5 demo/truth.npz
     """
+    from driftcli.errors import InputError
     from driftcli.simulate.truth import error_against_truth, load_truth
     from driftcli.store.motion import read_motion
 
-    error = error_against_truth(read_motion(motion).motions[0], load_truth(truth))
+    motions = read_motion(motion).motions
+    if len(motions) > 1:
+        raise InputError(f"{motion} holds {len(motions)} shanks, the truth one", "give the motion of that recording")
+    error = error_against_truth(next(iter(motions.values())), load_truth(truth))
     rows = {
         "error": f"{error['mean_um']:.2f} µm mean, {error['p95_um']:.2f} µm at the 95th percentile",
         "drift": f"{error['true_range_um']:.1f} µm from lowest to highest, without correction",

@@ -7,7 +7,14 @@ from typing import Annotated
 
 import typer
 
-from driftcli.cli.options import MotionPath, OutputDtype, PresetOptions, RecordingOptions, WorkOptions, grouped
+from driftcli.cli.options import (
+    MotionPath,
+    OutputDtype,
+    PresetOptions,
+    RecordingOptions,
+    StreamOptions,
+    grouped,
+)
 from driftcli.cli.show import summary_rows
 
 Out = Annotated[Path | None, typer.Option(help="The corrected binary. (default: rec.driftcli/corrected.bin)")]
@@ -18,7 +25,7 @@ def apply(
     source: RecordingOptions,
     motion: MotionPath,
     preset: PresetOptions,
-    options: WorkOptions,
+    options: StreamOptions,
     out: Out = None,
     output_dtype: OutputDtype = None,
 ) -> None:
@@ -29,9 +36,11 @@ def apply(
 
     Example: driftcli apply rec.bin rec.driftcli/motion.h5 --set apply.signal=raw
     """
-    settings = preset.settings(motion, "motion")
     from driftcli.workflow.apply import apply
     from driftcli.workflow.run import CORRECTED, default_folder
+    from driftcli.workflow.steps import BEFORE_APPLY
+
+    settings = preset.settings(motion, "motion", BEFORE_APPLY)
 
     out = out or default_folder(source.recording) / CORRECTED
     with options.console() as console:

@@ -13,14 +13,16 @@ from typing import Any
 
 from rich.console import Console as RichConsole
 from rich.markup import escape
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, ProgressColumn, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from driftcli.errors import OutputError
 from driftcli.reporter import Reporter
 
 _errors = RichConsole(stderr=True, highlight=False)
 _tracebacks = False
 _LINE_EVERY_S = 10.0
+_WIDE = 70  # columns that the bar and the rate need
 
 
 def show_tracebacks() -> None:
@@ -36,11 +38,12 @@ def tracebacks_wanted() -> bool:
 def show_error(message: str, hint: str = "") -> None:
     """One line that says what, and what to try."""
     tail = f" Try: {hint}." if hint else ""
-    _errors.print(f"[bold red]error:[/] {escape(message)}.{escape(tail)}", soft_wrap=True)
+    stop = "" if message.endswith("?") else "."
+    _errors.print(f"[bold red]error:[/] {escape(message + stop + tail)}", soft_wrap=True)
 
 
 class Console(Reporter):
-    """The reporter of the command line (see driftcli.model.Reporter), and the summary at the end."""
+    """The reporter of the command line (see driftcli.Reporter), and the summary at the end."""
 
     def __init__(self, *, quiet: bool, json: bool) -> None:
         self._quiet, self._json = quiet, json
@@ -51,13 +54,15 @@ class Console(Reporter):
 
     def __enter__(self) -> Console:
         if not self._quiet and _errors.is_terminal:
-            columns = (
+            columns: tuple[ProgressColumn, ...] = (
                 TextColumn("{task.description:<20}"),
                 BarColumn(),
                 TextColumn("{task.percentage:>3.0f} %"),
                 TextColumn("{task.fields[rate]}"),
                 TimeRemainingColumn(compact=True, elapsed_when_finished=True),
             )
+            if _errors.width < _WIDE:
+                columns = (columns[0], columns[2], columns[4])
             self._bar = Progress(*columns, console=_errors)
             self._bar.start()
         return self
@@ -75,20 +80,23 @@ class Console(Reporter):
         """Show how far a stage is; the rate is in multiples of real time where `recording_s` is known."""
         if self._quiet:
             return
-        elapsed_s = time.perf_counter() - self._began.setdefault(stage, time.perf_counter())
+        now = time.perf_counter()
+        if not done or stage not in self._began:
+            self._began[stage] = self._told[stage] = now
+        elapsed_s = now - self._began[stage]
         rate = f"{recording_s / elapsed_s:.1f} × real time" if recording_s and elapsed_s > 0 else ""
         if self._bar is None:
-            self._line(stage, done / total, elapsed_s, rate)
+            self._line(stage, done / total if total else 1.0, now, rate)
             return
         if stage not in self._tasks:
             self._tasks[stage] = self._bar.add_task(stage, rate="")
         self._bar.update(self._tasks[stage], completed=done, total=total, rate=rate)
 
-    def _line(self, stage: str, share: float, elapsed_s: float, rate: str) -> None:
-        recent = elapsed_s - self._told.get(stage, 0.0) < _LINE_EVERY_S
-        if recent and share < 1:
+    def _line(self, stage: str, share: float, now: float, rate: str) -> None:
+        if not share or (share < 1 and now - self._told[stage] < _LINE_EVERY_S):
             return
-        self._told[stage] = elapsed_s
+        self._told[stage] = now
+        elapsed_s = now - self._began[stage]
         left = f"{elapsed_s * (1 - share) / share:.0f} s left" if share < 1 else f"done in {elapsed_s:.1f} s"
         print(", ".join(filter(None, (f"{stage}: {share:.0%}", rate, left))), file=sys.stderr, flush=True)
 
@@ -97,9 +105,12 @@ class Console(Reporter):
         if self._json:
             import json
 
-            print(json.dumps(facts), flush=True)
+            try:
+                print(json.dumps(facts), flush=True)
+            except OSError as error:
+                raise OutputError(f"the JSON can't be written: {error.strerror}") from error
         elif not self._quiet:
-            table = Table(title=title, title_justify="left", show_header=False, box=None, pad_edge=False)
+            table = Table(title=escape(title), title_justify="left", show_header=False, box=None, pad_edge=False)
             table.add_column(style="bold")
             table.add_column(overflow="fold")
             for name, value in rows.items():

@@ -7,14 +7,14 @@ from typing import Annotated
 
 import typer
 
-from driftcli.cli.options import PresetOptions, RecordingOptions, WorkOptions, grouped
+from driftcli.cli.options import PresetOptions, RecordingOptions, StreamOptions, grouped
 from driftcli.cli.show import summary_rows
 
 Out = Annotated[Path | None, typer.Option(help="The file of the peaks. (default: rec.driftcli/peaks.h5)")]
 
 
 @grouped
-def detect(source: RecordingOptions, preset: PresetOptions, options: WorkOptions, out: Out = None) -> None:
+def detect(source: RecordingOptions, preset: PresetOptions, options: StreamOptions, out: Out = None) -> None:
     """Find and localize the peaks of a recording: peaks.h5.
 
     Example: driftcli detect rec.bin --probe probe.json --set detect.detect_threshold=6

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from driftcli.cli.options import PresetOptions, WorkOptions, grouped
+from driftcli.cli.options import PresetOptions, ThreadOptions, grouped
 from driftcli.cli.show import summary_rows
 
 Source = Annotated[
@@ -24,17 +24,20 @@ Span = Annotated[
 
 
 @grouped
-def estimate(peaks: Source, preset: PresetOptions, options: WorkOptions, out: Out = None, span_um: Span = None) -> None:
+def estimate(
+    peaks: Source, preset: PresetOptions, options: ThreadOptions, out: Out = None, span_um: Span = None
+) -> None:
     """Estimate the motion of the tissue from peaks: motion.h5. Needs no recording.
 
     Uses the preset that the peaks were found with, unless --preset or --set says otherwise.
 
     Example: driftcli estimate rec.driftcli/peaks.h5 --set estimate.bin_s=2
     """
-    settings = preset.settings(None if peaks.suffix == ".npz" else peaks, "peaks")
     from driftcli.workflow.estimate import estimate
     from driftcli.workflow.run import MOTION
+    from driftcli.workflow.steps import DETECT_STAGES
 
+    settings = preset.settings(None if peaks.suffix.lower() == ".npz" else peaks, "peaks", DETECT_STAGES)
     out = out or peaks.with_name(MOTION)
     with options.console() as console:
         facts = estimate(peaks, settings, out, options.work(console), span_um=span_um)

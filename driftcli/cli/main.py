@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import sys
 import traceback
+from io import TextIOWrapper
 from types import FrameType
 from typing import Annotated
 
@@ -47,7 +48,7 @@ def _options(
 
 
 class Stopped(BaseException):
-    """Ctrl-C, or SIGTERM, which a cluster sends before a job's time is up. Work is cleaned up on the way out.
+    """Ctrl-C, a closed terminal, or SIGTERM, which a cluster sends before a job's time is up. Work is cleaned up.
 
     Not KeyboardInterrupt: typer would take that for its own.
     """
@@ -59,20 +60,30 @@ def _stop(number: int, _frame: FrameType | None) -> None:
 
 def main() -> None:
     """Run the command line. Exit codes: 0, those of driftcli.errors, 130 interrupted, 143 terminated."""
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _stop)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal without µ gets a question mark, not a traceback
     try:
-        app()
+        sys.exit(app(standalone_mode=False) or 0)
     except Stopped as stopped:
         number = signal.Signals(stopped.args[0])
         show_error(f"stopped by {number.name}; no output was left half-written")
         sys.exit(128 + number)
     except Exception as error:
-        if tracebacks_wanted():
-            traceback.print_exc()
-        elif isinstance(error, DriftcliError):
-            show_error(error.message, error.hint)
-        else:
-            name = type(error).__name__
-            show_error(f"an internal fault, {name}: {error}", "again with --debug, and report what it prints")
-        sys.exit(getattr(error, "exit_code", DriftcliError.exit_code))
+        sys.exit(_told(error))
+
+
+def _told(error: Exception) -> int:
+    """Show an error in one line, or with its traceback where that is wanted; returns its exit code."""
+    if tracebacks_wanted():
+        traceback.print_exc()
+    elif isinstance(error, DriftcliError):
+        show_error(error.message, error.hint)
+    elif hasattr(error, "format_message"):  # what typer raises for options it doesn't know
+        show_error(error.format_message().rstrip("."), "driftcli --help, or driftcli COMMAND --help")
+    else:
+        name = type(error).__name__
+        show_error(f"an internal fault, {name}: {error}", "again with --debug, and report what it prints")
+    return getattr(error, "exit_code", DriftcliError.exit_code)

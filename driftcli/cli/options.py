@@ -6,8 +6,8 @@ A verb takes a group as one parameter; `grouped` shows its fields to typer as op
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
-from dataclasses import MISSING, dataclass, fields, is_dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import MISSING, dataclass, fields, is_dataclass, replace
 from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, get_type_hints
@@ -133,16 +133,29 @@ class PresetOptions:
         ),
     ] = None
 
-    def settings(self, source: Path | None = None, kind: str = "") -> Settings:
-        """The resolved preset: the one named, else the one that `source` (a file of `kind`) was made with."""
+    def settings(self, source: Path | None = None, kind: str = "", done: Sequence[str] = ()) -> Settings:
+        """The resolved preset: the one named, else the one that `source` (a file of `kind`) was made with.
+
+        done: stages that made `source`; they stay as they were, and a change of one is refused.
+        """
         from driftcli import presets
 
         changes = self.changes or ()
-        if self.preset is not None or source is None:
+        if source is None:
             return presets.load(self.preset, changes)
+        from driftcli.errors import UsageError
         from driftcli.store.schema import read_handover
 
         tree, _ = read_handover(source, kind)
+        for change in changes:
+            stage = change.partition(".")[0].strip()
+            if stage in done:
+                again = "detect" if kind == "peaks" else "detect or estimate"
+                hint = f"{again} again with --set {change}"
+                raise UsageError(f"the stage {stage!r} was done before {source.name} was made", hint)
+        if self.preset is not None:
+            named = presets.load(self.preset).to_dict()
+            tree = {stage: tree[stage] if stage in done and stage in tree else named[stage] for stage in named}
         return presets.resolve(tree, changes)
 
 
@@ -152,9 +165,38 @@ def _show_tracebacks(wanted: bool) -> bool:
     return wanted
 
 
+Debug = Annotated[
+    bool,
+    typer.Option("--debug", callback=_show_tracebacks, help="Show the traceback of an error.", rich_help_panel=_WORK),
+]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors.", rich_help_panel=_WORK)]
+Json = Annotated[
+    bool, typer.Option("--json", help="End with one line of JSON on standard output.", rich_help_panel=_WORK)
+]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace outputs that exist.", rich_help_panel=_WORK)]
+
+
 @dataclass(frozen=True)
 class WorkOptions:
-    """How the work is done and told. None of it changes a result."""
+    """How work is told, and whether it may replace outputs."""
+
+    overwrite: Overwrite = False
+    quiet: Quiet = False
+    json: Json = False
+    debug: Debug = False
+
+    def console(self) -> Console:
+        return Console(quiet=self.quiet, json=self.json)
+
+    def work(self, console: Console) -> Work:
+        from driftcli.workflow.work import Work
+
+        return Work(overwrite=self.overwrite, reporter=console)
+
+
+@dataclass(frozen=True)
+class ThreadOptions(WorkOptions):
+    """Of verbs that work in threads; their number never changes a result."""
 
     jobs: Annotated[
         int | None,
@@ -162,29 +204,21 @@ class WorkOptions:
             "--jobs", "-j", min=1, help="Threads. (default: the CPUs allotted to this process)", rich_help_panel=_WORK
         ),
     ] = None
+
+    def work(self, console: Console) -> Work:
+        work = super().work(console)
+        return work if self.jobs is None else replace(work, jobs=self.jobs)
+
+
+@dataclass(frozen=True)
+class StreamOptions(ThreadOptions):
+    """Of verbs that stream a recording; the length of a chunk never changes a result."""
+
     chunk_s: Annotated[
         float | None,
         typer.Option(help="Seconds of recording that a thread takes at a time. (default: 1)", rich_help_panel=_WORK),
     ] = None
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace outputs that exist.", rich_help_panel=_WORK)
-    ] = False
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors.", rich_help_panel=_WORK)] = False
-    json: Annotated[
-        bool, typer.Option("--json", help="End with one line of JSON on standard output.", rich_help_panel=_WORK)
-    ] = False
-    debug: Annotated[
-        bool,
-        typer.Option(
-            "--debug", callback=_show_tracebacks, help="Show the traceback of an error.", rich_help_panel=_WORK
-        ),
-    ] = False
-
-    def console(self) -> Console:
-        return Console(quiet=self.quiet, json=self.json)
 
     def work(self, console: Console) -> Work:
-        from driftcli.workflow.work import DEFAULT_CHUNK_S, Work, allotted_cpus
-
-        chunk_s = DEFAULT_CHUNK_S if self.chunk_s is None else self.chunk_s
-        return Work(self.jobs or allotted_cpus(), chunk_s, self.overwrite, console)
+        work = super().work(console)
+        return work if self.chunk_s is None else replace(work, chunk_s=self.chunk_s)

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from driftcli.cli.options import PresetOptions
+from driftcli.cli.options import Debug, PresetOptions
 
 app = typer.Typer(no_args_is_help=True, help="List the presets, or show what one says.")
 
@@ -34,6 +34,7 @@ def show(
     changes: Annotated[
         list[str] | None, typer.Option("--set", metavar="STAGE.KEY=VALUE", help="Change a value; may be repeated.")
     ] = None,
+    debug: Debug = False,
 ) -> None:
     """Show a preset with every parameter filled in, as YAML that --preset takes.
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from driftcli.cli.options import OutputDtype, PresetOptions, RecordingOptions, WorkOptions, grouped
+from driftcli.cli.options import OutputDtype, PresetOptions, RecordingOptions, StreamOptions, grouped
 from driftcli.cli.show import summary_rows
 
 Out = Annotated[Path | None, typer.Option(help="Folder of the outputs. (default: rec.driftcli beside rec.bin)")]
@@ -17,7 +17,7 @@ Out = Annotated[Path | None, typer.Option(help="Folder of the outputs. (default:
 def run(
     source: RecordingOptions,
     preset: PresetOptions,
-    options: WorkOptions,
+    options: StreamOptions,
     out: Out = None,
     output_dtype: OutputDtype = None,
 ) -> None:

@@ -28,19 +28,24 @@ def seconds(value: float) -> str:
     return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
 
 
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
 def _detect(counts: Mapping[str, Any]) -> dict[str, str]:
-    return {"peaks": f"{counts['peaks']:,} on {counts['contacts']} contacts"}
+    return {"peaks": f"{counts['peaks']:,} on {_count(counts['contacts'], 'contact')}"}
 
 
 def _estimate(counts: Mapping[str, Any]) -> dict[str, str]:
     low, high = counts["displacement_um"]
-    windows = f"{counts['spatial_windows']} spatial windows × {counts['temporal_bins']} temporal bins"
-    return {"motion": f"{windows}, displacement {low:+.1f} to {high:+.1f} µm"}
+    windows, bins = _count(counts["spatial_windows"], "spatial window"), _count(counts["temporal_bins"], "temporal bin")
+    return {"motion": f"{windows} × {bins}, displacement {low:+.1f} to {high:+.1f} µm"}
 
 
 def _apply(counts: Mapping[str, Any]) -> dict[str, str]:
-    removed = f", {counts['removed_contacts']} contacts at the border removed" if counts["removed_contacts"] else ""
-    return {"corrected": f"{counts['columns']} columns of {counts['dtype']}{removed}"}
+    removed = _count(counts["removed_contacts"], "contact")
+    tail = f", {removed} at the border removed" if counts["removed_contacts"] else ""
+    return {"corrected": f"{_count(counts['columns'], 'column')} of {counts['dtype']}{tail}"}
 
 
 def _correct_peaks(counts: Mapping[str, Any]) -> dict[str, str]:

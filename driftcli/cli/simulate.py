@@ -8,8 +8,7 @@ from typing import Annotated
 
 import typer
 
-from driftcli.cli.console import Console
-from driftcli.cli.options import grouped
+from driftcli.cli.options import WorkOptions, grouped
 
 
 def _option(text: str) -> typer.models.OptionInfo:
@@ -42,8 +41,7 @@ class SimulationOptions:
 def simulate(
     out: Annotated[Path, typer.Argument(help="Folder to make.", show_default=False)],
     simulation: SimulationOptions,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files that exist.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors.")] = False,
+    options: WorkOptions,
 ) -> None:
     """Make a drifting recording with known truth: rec.bin, rec.json, probe.json and truth.npz.
 
@@ -54,16 +52,16 @@ def simulate(
     from driftcli.simulate.simulate import simulate as make
 
     given = {name: value for name, value in asdict(simulation).items() if value is not None}
-    parameters = presets.validate("simulate", SimulateParameters, given)
-    with Console(quiet=quiet, json=False) as console:
-        make(out, parameters, console, overwrite)
+    parameters = presets.validate("simulate", SimulateParameters, given, "driftcli simulate --help")
+    with options.console() as console:
+        make(out, parameters, console, options.overwrite)
     gain = f"--gain-to-uv {parameters.gain_to_uv:g} --sampling-frequency {parameters.sampling_frequency_hz:g}"
     rows = {
         "recording": f"{parameters.duration_s:g} s of {parameters.num_channels} channels",
         "drift": f"{parameters.drift}, {parameters.drift_um:g} µm",
         "next": f"driftcli run {out}/rec.bin --probe {out}/probe.json {gain}",
     }
-    console.summary(f"{out}/", rows, None)
+    console.summary(f"{out}/", rows, {"output": str(out), **parameters.model_dump(mode="json")})
 
 
 command = simulate

@@ -13,12 +13,12 @@ _WINDOW_BYTES = 1 << 16
 _FEWEST_WORDS = 64
 _FLOAT32_RANGE = (1e-12, 1e7)  # from volts of quiet noise to large counts
 _CERTAINLY_NO_SIGNAL = (1e-15, 1e15)
-_VOLTS_BELOW = 1e-3
+_VOLTS_BELOW, _MILLIVOLTS_BELOW = 1e-3, 0.3  # median size; even quiet noise in µV is more
 _QUIET_NANS = (0x7FC00000, 0xFFC00000)
 
 
 def oddities(recording: Recording) -> list[str]:
-    """Sentences on bytes that look like the other dtype, and on float values that look like volts.
+    """Sentences on bytes that look like the other dtype, and on float values that look like volts or millivolts.
 
     Looks at 64 kB at the start, in the middle and at the end; the same file gives the same answer.
     """
@@ -31,7 +31,7 @@ def oddities(recording: Recording) -> list[str]:
     if seen:
         return [f"{name}: read as float32, but {seen}; if so, give --dtype int16"]
     seen = _looks_like_volts(words, 1.0 if recording.gain_to_uv is None else float(recording.gain_to_uv[0]))
-    return [f"{name}: {seen}; if so, give --gain-to-uv 1e6"] if seen else []
+    return [f"{name}: {seen}"] if seen else []
 
 
 def _sampled_words(recording: Recording) -> NDArray[np.uint32]:
@@ -82,9 +82,11 @@ def _looks_like_int16(words: NDArray[np.uint32]) -> str:
 def _looks_like_volts(words: NDArray[np.uint32], gain_to_uv: float) -> str:
     magnitude = _magnitude(words)
     magnitude = magnitude[np.isfinite(magnitude)] * gain_to_uv
-    if len(magnitude) < _FEWEST_WORDS or np.median(magnitude) >= _VOLTS_BELOW:
+    median = float(np.median(magnitude)) if len(magnitude) >= _FEWEST_WORDS else np.inf
+    if median >= _MILLIVOLTS_BELOW:
         return ""
-    return f"its values look like volts: their median size is {np.median(magnitude):.2g}"
+    unit, gain = ("volts", "1e6") if median < _VOLTS_BELOW else ("millivolts", "1e3")
+    return f"its values look like {unit}: their median size is {median:.2g}; if so, give --gain-to-uv {gain}"
 
 
 def _magnitude(words: NDArray[np.uint32]) -> NDArray[Any]:

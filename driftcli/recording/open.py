@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
+
 from driftcli.errors import InputError
-from driftcli.model import RecordingFacts, Reporter
+from driftcli.model import RecordingFacts
 from driftcli.recording import raw, spikeglx
 from driftcli.recording.facts import probe_of
 from driftcli.recording.options import Options
 from driftcli.recording.probe import NamedProbe, read_probe
 from driftcli.recording.recording import Recording
+from driftcli.reporter import Reporter
 
 
 def open_recording(
@@ -44,15 +47,16 @@ def open_recording(
 
 def _named_probe(probe: Path | str | None, carried: RecordingFacts | None) -> NamedProbe | None:
     if probe is not None:
-        return NamedProbe(read_probe(Path(probe)), Path(probe).name)
-    return None if carried is None else NamedProbe(probe_of(carried), "the probe of the motion file")
+        return NamedProbe(read_probe(Path(probe)), Path(probe).name, Path(probe))
+    return None if carried is None else NamedProbe(probe_of(carried), "the probe of the motion file", None)
 
 
 def _completed(options: Options, carried: RecordingFacts | None) -> Options:
     """Options with the carried facts where nothing was said."""
     if carried is None:
         return options
-    gain = None if carried.gain_to_uv is None else float(carried.gain_to_uv[0])  # a raw file has one for all contacts
+    gains = None if carried.gain_to_uv is None else np.unique(carried.gain_to_uv)
+    gain = float(gains[0]) if gains is not None and len(gains) == 1 else None
     return Options(
         num_channels=options.num_channels or carried.num_columns,
         sampling_frequency_hz=options.sampling_frequency_hz or carried.sampling_frequency_hz,

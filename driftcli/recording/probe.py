@@ -12,18 +12,23 @@ from probeinterface import ProbeGroup, read_prb, read_probeinterface, write_prob
 
 from driftcli.errors import InputError
 from driftcli.files import atomic
-from driftcli.model import Geometry, Reporter
+from driftcli.model import Geometry
 from driftcli.recording.recording import Recording
+from driftcli.reporter import Reporter
 
 _UM_PER_UNIT = {"um": 1.0, "mm": 1e3, "m": 1e6}
 _NOT_CONNECTED = -1
 
 
 class NamedProbe(NamedTuple):
-    """A probe and what to call it when something is wrong with it."""
+    """A probe, what to call it when something is wrong with it, and its file where it has one."""
 
     group: ProbeGroup
     name: str
+    path: Path | None
+
+    def inputs(self) -> dict[str, Path]:
+        return {} if self.path is None else {"probe": self.path}
 
 
 @dataclass(frozen=True)
@@ -52,7 +57,7 @@ def read_probe(path: Path) -> ProbeGroup:
     try:
         probegroup = read_prb(path) if path.suffix == ".prb" else read_probeinterface(path)
         num_contacts = sum(probe.get_contact_count() for probe in probegroup.probes)
-    except Exception as error:  # a script, or JSON of any shape, can raise anything
+    except (Exception, SystemExit) as error:  # a script, or JSON of any shape, can raise anything
         raise InputError(f"cannot read the probe {path}: {type(error).__name__}: {error}", hint) from error
     if num_contacts == 0:
         raise InputError(f"the probe {path} has no contacts", hint)

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 
 from driftcli.errors import InputError, UsageError
-from driftcli.model import Reporter
 from driftcli.recording.content import oddities
 from driftcli.recording.options import Options
 from driftcli.recording.probe import Layout, NamedProbe, lay_out, require_fit
 from driftcli.recording.recording import Recording
+from driftcli.reporter import Reporter
 
 DEFAULT_SAMPLING_FREQUENCY_HZ = 30000.0
 DEFAULT_DTYPE = "int16"
@@ -31,7 +31,7 @@ def open_raw(path: Path, probe: NamedProbe | None, options: Options, reporter: R
     gain = None if options.gain_to_uv is None else np.full(len(layout.columns), options.gain_to_uv)
     recording = Recording(
         path=path,
-        format="raw",
+        inputs={"recording": path, **probe.inputs()},
         dtype=dtype,
         num_samples=num_samples,
         num_columns=num_columns,
@@ -97,8 +97,8 @@ def _number_of_samples(path: Path, layout: Layout, dtype: np.dtype[Any], num_col
 
 
 def _hint_on_size(size_bytes: int, itemsize: int, num_columns: int, layout: Layout) -> str:
-    """Channel counts that divide the file, likeliest first: as given plus a sync word, the probe's, common ones."""
-    probes = [num_columns + 1, layout.num_wired_columns, layout.num_contacts, layout.num_contacts + 1]
+    """Channel counts that divide the file, likeliest first: the probe's, as given plus a sync word, common ones."""
+    probes = [layout.num_wired_columns, layout.num_contacts, num_columns + 1, layout.num_contacts + 1]
     near = [num_columns + step for distance in range(1, 9) for step in (distance, -distance)]
     fitting = [
         count

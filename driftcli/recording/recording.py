@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,7 @@ from driftcli.model import Geometry
 class Recording:
     """Samples of one binary file, and which of its columns lie where.
 
+    inputs: every file that was read to open it, by what it is: `recording`, `meta`, `probe`.
     dtype: little-endian int16 or float32. A frame is one sample of all `num_columns` columns.
     offset_bytes: where the first frame starts.
     geometry, columns, gain_to_uv: position, file column, and µV per file unit of each contact, in the order of the
@@ -26,7 +27,7 @@ class Recording:
     """
 
     path: Path
-    format: Literal["raw", "spikeglx"]
+    inputs: dict[str, Path]
     dtype: np.dtype[Any]
     num_samples: int
     num_columns: int
@@ -36,11 +37,6 @@ class Recording:
     columns: NDArray[np.int64]
     gain_to_uv: NDArray[np.float64] | None
     probegroup: ProbeGroup
-
-    @property
-    def amplitude_unit(self) -> str:
-        """The unit of traces and amplitudes: "uV" where the gain is known, else "file units"."""
-        return "file units" if self.gain_to_uv is None else "uV"
 
     @property
     def duration_s(self) -> float:

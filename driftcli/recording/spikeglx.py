@@ -17,10 +17,10 @@ from numpy.typing import NDArray
 from probeinterface import Probe, ProbeGroup, read_spikeglx
 
 from driftcli.errors import InputError, UsageError
-from driftcli.model import Reporter
 from driftcli.recording.options import Options
 from driftcli.recording.probe import NamedProbe, lay_out, require_fit
 from driftcli.recording.recording import Recording
+from driftcli.reporter import Reporter
 
 _SAMPLE_DTYPE = np.dtype("<i2")
 _SIGNS_OF_SPIKEGLX = ("typeThis", "nSavedChans", "snsApLfSy", "~imroTbl")
@@ -99,12 +99,12 @@ def open_spikeglx(path: Path, meta: Meta, probe: NamedProbe | None, options: Opt
     saved = saved_channels(meta)
     sampling_frequency_hz = meta.number("imSampRate")
     _require_agreement(options, meta, saved.num_columns, sampling_frequency_hz)
-    probe = probe or NamedProbe(_group(meta_probe(meta)), meta.path.name)
+    probe = probe or NamedProbe(_group(meta_probe(meta)), meta.path.name, None)
     layout = lay_out(probe.group, probe.name, reporter)
     require_fit(layout, saved.num_ap, probe.name, f"the AP band of {path.name}")
     return Recording(
         path=path,
-        format="spikeglx",
+        inputs={"recording": path, "meta": meta.path, **probe.inputs()},
         dtype=_SAMPLE_DTYPE,
         num_samples=_number_of_samples(path, meta, saved.num_columns, reporter),
         num_columns=saved.num_columns,

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from driftcli import model
+from driftcli.reporter import Reporter
 from driftcli.files import atomic, refuse_existing, require_room, write_error
 from driftcli.simulate.drift import make_motion
 from driftcli.simulate.noise import Noise
@@ -130,7 +131,7 @@ class Simulation:
 
 
 def simulate(
-    out_dir: Path | str, parameters: SimulateParameters, reporter: model.Reporter, overwrite: bool = False
+    out_dir: Path | str, parameters: SimulateParameters, reporter: Reporter, overwrite: bool = False
 ) -> Simulation:
     """Write rec.bin (int16, samples x channels), probe.json, rec.json and truth.npz into the folder `out_dir`.
 
@@ -154,7 +155,7 @@ def simulate(
     return simulation
 
 
-def _write_recording(path: Path, simulation: Simulation, reporter: model.Reporter) -> None:
+def _write_recording(path: Path, simulation: Simulation, reporter: Reporter) -> None:
     total_s = simulation.parameters.num_samples / simulation.parameters.sampling_frequency_hz
     done_s = 0.0
     with atomic(path) as part, part.open("wb") as file:

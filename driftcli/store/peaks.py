@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from driftcli.errors import OutputError
+from driftcli.files import write_error
 from driftcli.model import Peaks, RecordingFacts, Settings
 from driftcli.store import schema
 
@@ -49,7 +49,11 @@ class PeakSpool:
         self.location_names = tuple(location_names)
         fields = [("sample_index", "<i8"), ("channel_index", "<i4"), ("amplitude", "<f4")]
         self._dtype = np.dtype(fields + [(name, "<f4") for name in self.location_names])
-        self._file = TemporaryFile(dir=folder)  # noqa: SIM115 - closed by __exit__
+        self._folder = folder
+        try:
+            self._file = TemporaryFile(dir=folder, buffering=0)  # noqa: SIM115 - closed by __exit__
+        except OSError as error:
+            raise write_error(folder / "peaks.h5", error) from error
         self._rows = 0
 
     def __len__(self) -> int:
@@ -71,9 +75,11 @@ class PeakSpool:
         for name in self.location_names:
             rows[name] = peaks.location[name]
         try:
-            self._file.write(rows.tobytes())
+            rest = memoryview(rows.tobytes())
+            while rest:
+                rest = rest[self._file.write(rest) :]
         except OSError as error:
-            raise OutputError(f"the peaks can't be written: {error.strerror}", "free some disk space") from error
+            raise write_error(self._folder / "peaks.h5", error) from error
         self._rows += len(rows)
 
     def read(self, start: int = 0, stop: int | None = None) -> Peaks:
@@ -93,10 +99,12 @@ def write_peaks(
     """Write `peaks.h5`; see the README for its layout."""
     with schema.create(path, "peaks", settings.to_dict()) as file:
         schema.put_facts(file, facts)
-        schema.put(file, "noise_levels", noise_levels, _unit(facts), "noise level (MAD) of each contact")
+        schema.put(file, "noise_levels", noise_levels, facts.amplitude_unit, "noise level (MAD) of each contact")
         group = file.create_group("peaks")
-        amplitude = f"amplitude_{facts.amplitude_unit}"
-        columns = _COLUMNS | {amplitude: (_unit(facts), "signed amplitude of the preprocessed signal at the peak")}
+        amplitude = _amplitude_name(facts)
+        columns = _COLUMNS | {
+            amplitude: (facts.amplitude_unit, "signed amplitude of the preprocessed signal at the peak")
+        }
         order = ["sample_index", "channel_index", amplitude, *spool.location_names]
         dtypes = {"sample_index": "<i8", "channel_index": "<i4"}
         datasets = [schema.reserve(group, n, dtypes.get(n, "<f4"), len(spool), *columns[n]) for n in order]
@@ -120,10 +128,25 @@ def read_peaks(path: Path) -> PeaksFile:
             raise KeyError("the group 'recording' is missing")
         group = file["peaks"]
         location = {name: group[name][()] for name in _LOCATIONS if name in group}
-        amplitude = group[f"amplitude_{facts.amplitude_unit}"][()]
+        amplitude = group[_amplitude_name(facts)][()]
         peaks = Peaks(group["sample_index"][()], group["channel_index"][()], amplitude, location)
+        _check(peaks, facts)
         return PeaksFile(facts, schema.get_preset(file), file["noise_levels"][()], peaks)
 
 
-def _unit(facts: RecordingFacts) -> str:
-    return {"uv": "uV", "file_units": "file units"}[facts.amplitude_unit]
+def _amplitude_name(facts: RecordingFacts) -> str:
+    return f"amplitude_{facts.amplitude_unit.lower().replace(' ', '_')}"
+
+
+def _check(peaks: Peaks, facts: RecordingFacts) -> None:
+    columns: list[NDArray[Any]] = [peaks.sample_index, peaks.channel_index, peaks.amplitude, *peaks.location.values()]
+    if any(column.shape != peaks.sample_index.shape or column.ndim != 1 for column in columns):
+        raise ValueError("its columns are not of one length")
+    for name, values, end in (
+        ("sample_index", peaks.sample_index, facts.num_samples),
+        ("channel_index", peaks.channel_index, len(facts.geometry)),
+    ):
+        if values.size and not 0 <= values.min() <= values.max() < end:
+            raise ValueError(f"{name} goes beyond {end}")
+    if "y_um" not in peaks.location or not all(np.isfinite(values).all() for values in columns):
+        raise ValueError("its peaks have no finite depths and amplitudes")

@@ -88,6 +88,7 @@ def put_facts(file: h5py.File, facts: RecordingFacts) -> None:
     if facts.gain_to_uv is not None:
         put(group, "gain_to_uv", facts.gain_to_uv, "uV per count", "gain of each contact")
     probe = group.create_dataset("probe", data=facts.probe_json)
+    probe.attrs["unit"] = ""
     probe.attrs["description"] = "the probe as probeinterface JSON"
 
 
@@ -111,7 +112,10 @@ def get_facts(file: h5py.File) -> RecordingFacts | None:
 
 def get_preset(file: h5py.File) -> dict[str, Any]:
     """The resolved preset that made the file."""
-    return json.loads(str(file.attrs["preset"]))
+    preset = json.loads(str(file.attrs["preset"]))
+    if not isinstance(preset, dict):
+        raise ValueError("its preset is none")
+    return preset
 
 
 def read_handover(path: Path, kind: str) -> tuple[dict[str, Any], RecordingFacts | None]:
@@ -128,7 +132,7 @@ def _check(path: Path, kind: str, file: h5py.File) -> None:
     found = str(file.attrs.get("format", ""))
     if found != f"driftcli {kind}":
         what = f"holds {found.removeprefix('driftcli ')}" if found else "was not written by driftcli"
-        raise InputError(f"{path} {what}; {kind} is needed here", f"driftcli writes {kind} to {kind}.h5")
+        raise InputError(f"{path} {what}, but should hold {kind}", f"a {kind}.h5 that driftcli wrote")
     if int(file.attrs.get("schema_version", 0)) > SCHEMA_VERSION:
         raise InputError(
             f"{path} was written by a newer driftcli ({file.attrs['driftcli_version']})", "update driftcli"

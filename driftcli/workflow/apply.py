@@ -8,18 +8,19 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from driftcli.errors import InputError
 from driftcli.interpolate.interpolator import Interpolator
 from driftcli.interpolate.weights import InterpolateParameters
 from driftcli.model import ApplyParameters, Settings
 from driftcli.preprocess.noise import median_level, noise_slices
 from driftcli.recording.convert import from_traces
+from driftcli.recording.facts import facts_of
 from driftcli.recording.probe import write_probe
 from driftcli.recording.recording import Recording
 from driftcli.recording.writer import BinaryWriter
 from driftcli.store.motion import MotionFile, read_motion
-from driftcli.workflow.runlog import RunLog
-from driftcli.workflow.steps import preprocess_steps
+from driftcli.workflow.fit import require_fit
+from driftcli.workflow.runlog import RunLog, describe_recording
+from driftcli.workflow.steps import APPLY_STAGES, preprocess_steps
 from driftcli.workflow.stream import Span, Stream
 from driftcli.workflow.work import Work, claim_outputs
 
@@ -39,10 +40,11 @@ def apply(
 
     Returns the facts that went to `run.json`. Raises InputError when the motion doesn't fit the recording.
     """
-    claim_outputs([out, probe_path(out)], [recording.path, motion_path], work.overwrite)
+    claim_outputs([out, probe_path(out)], [*recording.inputs.values(), motion_path], work.overwrite)
     file = read_motion(motion_path)
-    _check_fit(recording, file, motion_path)
-    log = RunLog("apply", out, {"recording": recording.path, "motion": motion_path}, settings)
+    require_fit(facts_of(recording), file, "the recording")
+    log = RunLog("apply", out, {**recording.inputs, "motion": motion_path}, settings, APPLY_STAGES, work)
+    log.facts["recording"] = describe_recording(recording)
     with log.timed("prepare"):
         corrector = _Corrector(recording, file, settings, np.dtype(dtype or recording.dtype), work)
     with log.timed("apply"):
@@ -58,31 +60,6 @@ def apply(
         "dtype": str(corrector.dtype),
     }
     return log.write()
-
-
-def _check_fit(recording: Recording, file: MotionFile, path: Path) -> None:
-    facts, geometry = file.facts, recording.geometry
-    shanks = [shank for shank, _ in geometry.each_shank()]
-    missing = [shank for shank in shanks if shank not in file.motions]
-    if missing:
-        raise InputError(f"{path} has no motion for shank {missing[0]}", "estimate it from peaks of this recording")
-    slack_s = max(_bin_s(motion.temporal_bins_s) for motion in file.motions.values()) if facts is None else 0.0
-    if file.duration_s + slack_s < recording.duration_s:
-        raise InputError(
-            f"the motion covers {file.duration_s:.3f} s, the recording lasts {recording.duration_s:.3f} s",
-            "estimate the motion from peaks of this recording",
-        )
-    if facts is None:
-        return
-    theirs, ours = facts.geometry.positions_um, geometry.positions_um
-    if theirs.shape != ours.shape or not np.allclose(theirs, ours, atol=0.01):
-        raise InputError(
-            "the motion was estimated on a probe with other contact positions", "give the probe that detect was given"
-        )
-
-
-def _bin_s(temporal_bins_s: NDArray[np.float64]) -> float:
-    return float(np.diff(temporal_bins_s).max()) if len(temporal_bins_s) > 1 else np.inf
 
 
 class _Corrector:

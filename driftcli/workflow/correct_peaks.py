@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from driftcli.errors import InputError
 from driftcli.model import Peaks, Settings
 from driftcli.store.motion import read_motion
 from driftcli.store.peaks import PeakSpool, read_peaks, write_peaks
+from driftcli.workflow.fit import require_fit
 from driftcli.workflow.runlog import RunLog
 from driftcli.workflow.work import Work, claim_outputs
 
@@ -25,12 +25,11 @@ def correct_peaks(peaks_path: Path, motion_path: Path, settings: Settings, out: 
     claim_outputs([out], [peaks_path, motion_path], work.overwrite)
     file, motion_file = read_peaks(peaks_path), read_motion(motion_path)
     facts, peaks = file.facts, file.peaks
-    log = RunLog("correct-peaks", out, {"peaks": peaks_path, "motion": motion_path}, settings)
+    require_fit(facts, motion_file, "the peaks")
+    log = RunLog("correct-peaks", out, {"peaks": peaks_path, "motion": motion_path}, settings, (), work)
     corrected = peaks.location["y_um"].astype(float)
     peak_shanks = facts.geometry.shanks[peaks.channel_index]
     for shank, _ in facts.geometry.each_shank():
-        if shank not in motion_file.motions:
-            raise InputError(f"{motion_path} has no motion for shank {shank}", "estimate it from these peaks")
         here = peak_shanks == shank
         times_s = peaks.sample_index[here] / facts.sampling_frequency_hz
         corrected[here] -= motion_file.motions[shank].at(times_s, corrected[here])

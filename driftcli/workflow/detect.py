@@ -9,13 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from driftcli.errors import InputError
-from driftcli.model import Peaks, Settings
+from driftcli.model import Peaks, RecordingFacts, Settings
 from driftcli.preprocess.noise import mad_noise_level, noise_slices
 from driftcli.recording.facts import facts_of
 from driftcli.recording.recording import Recording
 from driftcli.store.peaks import PeakSpool, write_peaks
-from driftcli.workflow.runlog import RunLog
-from driftcli.workflow.steps import preprocess_steps
+from driftcli.workflow.runlog import RunLog, describe_recording
+from driftcli.workflow.steps import DETECT_STAGES, preprocess_steps
 from driftcli.workflow.stream import Piece, Span, Stream
 from driftcli.workflow.work import Work, claim_outputs
 
@@ -25,12 +25,13 @@ def detect(recording: Recording, settings: Settings, out: Path, work: Work) -> d
 
     Returns the facts that went to `run.json`. Raises InputError when no peak is found.
     """
-    claim_outputs([out], [recording.path], work.overwrite)
+    claim_outputs([out], recording.inputs.values(), work.overwrite)
     _tell_of_opposite_signs(settings, work)
-    log = RunLog("detect", out, {"recording": recording.path}, settings)
+    log = RunLog("detect", out, recording.inputs, settings, DETECT_STAGES, work)
+    log.facts["recording"] = describe_recording(recording)
     with log.timed("noise levels"):
         noise_levels = _noise_levels(recording, settings, work)
-    finder = PeakFinder(recording, settings, noise_levels, work)
+    finder, facts = PeakFinder(recording, settings, noise_levels, work), facts_of(recording)
     with PeakSpool(out.parent, finder.localizer.columns) as spool:
         if settings["select"].method == "all":
             with log.timed("detect and localize"):
@@ -41,17 +42,17 @@ def detect(recording: Recording, settings: Settings, out: Path, work: Work) -> d
             with log.timed("localize"):
                 finder.localize(chosen, spool)
         if not len(spool):
-            raise _no_peaks(settings, noise_levels, recording)
+            raise _no_peaks(settings, noise_levels, facts)
         with log.timed("write"):
-            write_peaks(out, spool, facts_of(recording), settings, noise_levels)
+            write_peaks(out, spool, facts, settings, noise_levels)
         log.counts = {"peaks": len(spool), "contacts": len(recording.geometry), "samples": recording.num_samples}
     return log.write()
 
 
 def _tell_of_opposite_signs(settings: Settings, work: Work) -> None:
-    signs = [settings[stage].parameters.model_dump().get("peak_sign", "both") for stage in ("detect", "localize")]
-    if set(signs) == {"neg", "pos"}:
-        work.reporter.message(f"peaks are detected with peak_sign={signs[0]} but localized with peak_sign={signs[1]}")
+    detected, localized = (settings[name].parameters.model_dump().get("peak_sign") for name in ("detect", "localize"))
+    if localized not in (None, detected):
+        work.reporter.message(f"peaks are detected with peak_sign={detected} but localized with peak_sign={localized}")
 
 
 def _noise_levels(recording: Recording, settings: Settings, work: Work) -> NDArray[np.float64]:
@@ -77,8 +78,7 @@ class PeakFinder:
         self._recording, self._work, self._noise_levels = recording, work, noise_levels
         self._select = settings["select"]
         context = (recording.geometry, recording.sampling_frequency_hz)
-        audible = np.where(noise_levels > 0, noise_levels, np.inf)
-        self.detector = settings["detect"].module.Detector(settings["detect"].parameters, *context, audible)
+        self.detector = settings["detect"].module.Detector(settings["detect"].parameters, *context, noise_levels)
         self.localizer = settings["localize"].module.Localizer(settings["localize"].parameters, *context)
         margin = max(self.detector.margin_samples, self.localizer.margin_samples)
         steps = preprocess_steps(settings, recording)
@@ -124,6 +124,8 @@ class PeakFinder:
             return self._located(piece, rows, chosen.channel_index[here], chosen.amplitude[here])
 
         spans = [span for span in self._stream.blocks() if peaks_of(span).start < peaks_of(span).stop]
+        if not spans:
+            return
         for peaks in self._stream.map(locate, spans, self._work.reporter, "localize"):
             spool.append(peaks)
 
@@ -135,12 +137,18 @@ class PeakFinder:
         return Peaks(rows - piece.first + piece.start, channels, amplitudes, location)
 
 
-def _no_peaks(settings: Settings, noise_levels: NDArray[np.float64], recording: Recording) -> InputError:
+def _no_peaks(settings: Settings, noise_levels: NDArray[np.float64], facts: RecordingFacts) -> InputError:
     threshold = settings["detect"].parameters.model_dump()["detect_threshold"]
-    unit = "µV" if recording.gain_to_uv is not None else "file units"
     level = float(np.median(noise_levels))
+    if level == 0:
+        alone = len(noise_levels) == 1 and settings["reference"].method != "none"
+        hint = "--set reference.method=none for a single contact" if alone else "another file, or check --dtype"
+        return InputError(
+            "no peaks found: the noise level of the preprocessed signal is 0, so there is no threshold", hint
+        )
     return InputError(
-        f"no peaks found: none crosses {threshold:g} times the noise level (median {level:.3g} {unit}, "
-        f"so about {threshold * level:.3g} {unit})",
-        f"lower the threshold (--set detect.detect_threshold={max(threshold / 2, 3):g}), or check --dtype and the gain",
+        f"no peaks found: none crosses the threshold of {threshold:g} times the noise level "
+        f"(median {level:.3g} {facts.amplitude_unit}, so about {threshold * level:.3g} {facts.amplitude_unit})",
+        "check --num-channels, --dtype and the probe, or lower the threshold with "
+        f"--set detect.detect_threshold={max(threshold / 2, 3):g}",
     )

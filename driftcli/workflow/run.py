@@ -16,6 +16,7 @@ from driftcli.workflow.estimate import estimate
 from driftcli.workflow.work import Work, claim_outputs
 
 PEAKS, MOTION, CORRECTED = "peaks.h5", "motion.h5", "corrected.bin"
+_SHARE_OF_PEAKS = 0.02  # of the recording's size, more than peaks.h5 and its spool took on any recording tried
 
 
 def default_folder(recording_path: Path) -> Path:
@@ -32,8 +33,8 @@ def run(
     """
     peaks, motion, corrected = folder / PEAKS, folder / MOTION, folder / CORRECTED
     frame_bytes = recording.num_columns * np.dtype(dtype or recording.dtype).itemsize
-    require_room(folder, recording.num_samples * frame_bytes)
-    claim_outputs([peaks, motion, corrected, probe_path(corrected)], [recording.path], work.overwrite)
+    require_room(folder, round(recording.num_samples * frame_bytes * (1 + _SHARE_OF_PEAKS)))
+    claim_outputs([peaks, motion, corrected, probe_path(corrected)], recording.inputs.values(), work.overwrite)
     return {
         "detect": detect(recording, settings, peaks, work),
         "estimate": estimate(peaks, settings, motion, work),

@@ -4,27 +4,34 @@ from __future__ import annotations
 
 import json
 import platform
+import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timezone
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from driftcli import __version__
 from driftcli.errors import OutputError
 from driftcli.files import atomic
 from driftcli.model import Settings
+from driftcli.recording.recording import Recording
+from driftcli.workflow.work import RUN_LOG, Work
 
-NAME = "run.json"
 _LIBRARIES = ("numpy", "scipy", "numba", "h5py", "probeinterface")
 
 
 class RunLog:
     """Facts of one output, added to the `run.json` of its folder when the output is whole."""
 
-    def __init__(self, verb: str, output: Path, inputs: dict[str, Path], settings: Settings) -> None:
+    def __init__(
+        self, verb: str, output: Path, inputs: dict[str, Path], settings: Settings, stages: Iterable[str], work: Work
+    ) -> None:
+        """stages: those of the settings that the verb makes use of."""
         self._output = output
         self._began = time.perf_counter()
         self.times_s: dict[str, float] = {}
@@ -32,11 +39,14 @@ class RunLog:
         self.facts: dict[str, Any] = {
             "verb": verb,
             "started": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+            "command": sys.argv,
             "inputs": {name: _describe(path) for name, path in inputs.items()},
-            "preset": settings.to_dict(),
+            "preset": {stage: keys for stage, keys in settings.to_dict().items() if stage in set(stages)},
+            "jobs": work.jobs,
+            "chunk_s": work.chunk_s,
             "versions": _versions(),
         }
-        _read(self._output.parent / NAME)  # a foreign file of that name is refused before work begins
+        _read(self._output.parent / RUN_LOG)  # a foreign file of that name is refused before work begins
 
     @contextmanager
     def timed(self, stage: str) -> Iterator[None]:
@@ -50,7 +60,7 @@ class RunLog:
         self.times_s["total"] = time.perf_counter() - self._began
         times = {stage: round(seconds, 3) for stage, seconds in self.times_s.items()}
         facts = {**self.facts, "times_s": times, "counts": self.counts}
-        path = self._output.parent / NAME
+        path = self._output.parent / RUN_LOG
         log = _read(path)
         log["outputs"][self._output.name] = facts
         with atomic(path) as temporary:
@@ -68,6 +78,19 @@ def _read(path: Path) -> dict[str, Any]:
     if not isinstance(log, dict) or log.get("format") != "driftcli run":
         raise OutputError(f"{path} was not written by driftcli", "move it away or name another folder with --out")
     return log
+
+
+def describe_recording(recording: Recording) -> dict[str, Any]:
+    """What it takes to read a recording, or its correction, again."""
+    gains = None if recording.gain_to_uv is None else np.unique(recording.gain_to_uv).tolist()
+    return {
+        "sampling_frequency_hz": recording.sampling_frequency_hz,
+        "num_samples": recording.num_samples,
+        "num_columns": recording.num_columns,
+        "dtype": recording.dtype.name,
+        "offset_bytes": recording.offset_bytes,
+        "gain_to_uv": gains[0] if gains is not None and len(gains) == 1 else gains,
+    }
 
 
 def _describe(path: Path) -> dict[str, Any]:

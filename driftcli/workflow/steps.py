@@ -7,6 +7,10 @@ from driftcli.recording.recording import Recording
 from driftcli.workflow.stream import Step
 
 PREPROCESS_STAGES = ("filter", "reference")
+DETECT_STAGES = (*PREPROCESS_STAGES, "detect", "select", "localize")
+ESTIMATE_STAGES = ("estimate",)
+BEFORE_APPLY = ("detect", "select", "localize", "estimate")
+APPLY_STAGES = (*PREPROCESS_STAGES, "interpolate", "apply")
 
 
 def preprocess_steps(settings: Settings, recording: Recording) -> list[Step]:

@@ -16,9 +16,9 @@ from typing import NamedTuple, Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from driftcli.model import Reporter
 from driftcli.recording.convert import to_traces
 from driftcli.recording.recording import Recording
+from driftcli.reporter import Reporter
 
 BLOCK_SAMPLES = 16_384
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -9,9 +10,10 @@ from pathlib import Path
 
 from driftcli.errors import OutputError, UsageError
 from driftcli.files import refuse_existing, refuse_same_file
-from driftcli.model import Reporter
+from driftcli.reporter import Reporter
 
 DEFAULT_CHUNK_S = 1.0
+RUN_LOG = "run.json"
 
 
 def allotted_cpus() -> int:
@@ -33,8 +35,8 @@ class Work:
     def __post_init__(self) -> None:
         if self.jobs < 1:
             raise UsageError(f"{self.jobs} jobs can't work", "give --jobs 1 or more")
-        if not self.chunk_s > 0:
-            raise UsageError(f"a chunk of {self.chunk_s} s holds nothing", "give --chunk-s more than 0")
+        if not 0 < self.chunk_s < math.inf:
+            raise UsageError(f"a chunk of {self.chunk_s} s makes no sense", "give --chunk-s a number above 0")
 
 
 def claim_outputs(outputs: Iterable[Path], inputs: Iterable[Path], overwrite: bool) -> None:
@@ -46,6 +48,8 @@ def claim_outputs(outputs: Iterable[Path], inputs: Iterable[Path], overwrite: bo
     for output in outputs:
         if output.is_dir():
             raise OutputError(f"the output {output} is a folder", "name a file with --out")
+        if output.name == RUN_LOG:
+            raise OutputError(f"{output} is where the facts of a run go", "give the output another name")
         refuse_same_file(inputs, output)
         refuse_existing(output, overwrite)
         try:

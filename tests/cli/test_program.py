@@ -2,6 +2,7 @@
 
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -58,9 +59,13 @@ def test_run_leaves_what_it_promises(recording, data):
     assert binary.read_bytes() == before
     log = json.loads((folder / "run.json").read_text())
     assert set(log["outputs"]) == {"peaks.h5", "motion.h5", "corrected.bin"}
+    assert log["outputs"]["motion.h5"]["preset"]["estimate"]["bin_s"] == 0.5
+    assert set(log["outputs"]["corrected.bin"]["preset"]) == {"filter", "reference", "interpolate", "apply"}
     facts = log["outputs"]["peaks.h5"]
     assert facts["inputs"]["recording"]["size_bytes"] == len(before)
-    assert facts["preset"]["estimate"]["bin_s"] == 0.5
+    assert facts["inputs"]["probe"]["path"] == str(probe)
+    assert facts["recording"]["gain_to_uv"] == 2.34375
+    assert "--preset" in facts["command"]
     assert facts["counts"]["peaks"] > 50
     assert facts["times_s"]["total"] > 0
     assert "30000" in done.stderr  # the assumed sampling frequency is said aloud
@@ -139,6 +144,8 @@ def break_file(binary, how):
         values = np.fromfile(binary, "<i2").astype("<f4")
         values[30_000] = np.nan
         binary.write_bytes(values.tobytes())
+    elif how == "zero":
+        binary.write_bytes(bytes(24 * 2 * 30_000))
     elif how == "silent":
         binary.write_bytes(np.random.default_rng(0).normal(0, 4, (30_000, 24)).astype("<i2").tobytes())
 
@@ -154,8 +161,11 @@ def break_file(binary, how):
         ("", ("--dtype", "int8"), 2, ["int8"]),
         ("", ("--preset", "rigid_fats"), 2, ["rigid_fast"]),
         ("", ("--set", "estimate.bin=2"), 2, ["bin_s"]),
+        ("silent", ("--set", "select.method=uniform"), 3, ["no peaks", "--num-channels"]),
+        ("zero", (), 3, ["no peaks", "noise level", "is 0"]),
         ("", ("--jobs", 0), 2, ["jobs"]),
         ("", ("--chunk-s", 0), 2, ["chunk"]),
+        ("", ("--chunk-s", "inf"), 2, ["chunk"]),
         ("", ("--nonsense",), 2, ["nonsense"]),
     ],
 )
@@ -165,10 +175,9 @@ def test_errors_are_one_line_with_a_hint_and_their_code(recording, how, argument
     done = driftcli("detect", binary, "--probe", probe, *arguments, "--quiet")
     assert done.returncode == code, done.stderr
     assert "Traceback" not in done.stderr
-    if "--nonsense" not in arguments and "--jobs" not in arguments:
-        assert done.stderr.startswith("error:")
-        assert done.stderr.count("\n") == 1, done.stderr
-        assert "Try:" in done.stderr
+    assert done.stderr.startswith("error:")
+    assert done.stderr.count("\n") == 1, done.stderr
+    assert "Try:" in done.stderr
     for word in words:
         assert word in done.stderr
     assert not list(binary.parent.glob("rec.driftcli/*"))
@@ -186,17 +195,76 @@ def test_an_output_that_exists_is_kept_without_overwrite(recording):
     assert h5py.is_hdf5(out)
 
 
-def test_the_input_is_never_the_output(recording):
+def test_no_input_is_ever_an_output(recording):
     binary, probe = recording
     assert driftcli("run", binary, "--probe", probe, *FAST).returncode == 0
     motion = binary.with_name("rec.driftcli") / "motion.h5"
-    before = binary.read_bytes()
+    before = binary.read_bytes(), probe.read_bytes(), motion.read_bytes()
     linked = binary.with_name("link.bin")
     linked.symlink_to(binary)
-    for out in (binary, linked):
-        done = driftcli("apply", binary, motion, "--out", out, "--overwrite")
+    for out in (binary, linked, probe, motion):
+        done = driftcli("apply", binary, motion, "--probe", probe, "--out", out, "--overwrite")
         assert done.returncode == 4, done.stderr
-    assert binary.read_bytes() == before
+    assert (binary.read_bytes(), probe.read_bytes(), motion.read_bytes()) == before
+
+
+def test_the_probe_beside_the_recording_survives_a_run_into_its_folder(recording):
+    binary, probe = recording
+    beside = probe.rename(probe.with_name("probe.json"))
+    before = beside.read_bytes()
+    done = driftcli("run", binary, "--probe", beside, *FAST, "--out", binary.parent, "--overwrite")
+    assert done.returncode == 4, done.stderr
+    assert beside.read_bytes() == before
+
+
+def test_the_log_of_a_run_is_no_output(recording):
+    binary, probe = recording
+    done = driftcli("detect", binary, "--probe", probe, *FAST, "--out", binary.with_name("run.json"), "--overwrite")
+    assert done.returncode == 4
+    binary.with_name("run.json").write_text("[]")
+    foreign = driftcli("detect", binary, "--probe", probe, *FAST, "--out", binary.with_name("peaks.h5"))
+    assert foreign.returncode == 4
+    assert "run.json was not written by driftcli" in foreign.stderr
+    assert not binary.with_name("peaks.h5").exists()
+
+
+def test_names_with_brackets_and_blanks_are_names(tmp_path, data):
+    binary, probe = small_recording.write(tmp_path / "a [/b] [bold] \u00e9", data, "re c")
+    done = driftcli("run", binary, "--probe", probe, *FAST)
+    assert done.returncode == 0, done.stderr
+    assert "re c.driftcli" in done.stdout.replace("\n", "")
+    ascii_only = driftcli("presets", "list", env={**os.environ, "PYTHONIOENCODING": "ascii"})
+    assert ascii_only.returncode == 0, ascii_only.stderr
+
+
+def test_stages_that_are_done_stay_as_they_were(recording):
+    binary, probe = recording
+    folder = binary.with_name("rec.driftcli")
+    assert driftcli("run", binary, "--probe", probe, *FAST).returncode == 0
+    for verb, source, change in (
+        (("estimate",), folder / "peaks.h5", "detect.detect_threshold=3"),
+        (("apply", binary), folder / "motion.h5", "estimate.bin_s=7"),
+    ):
+        done = driftcli(*verb, source, "--set", change, "--overwrite")
+        assert done.returncode == 2, done.stderr
+        assert "was done before" in done.stderr
+    done = driftcli("estimate", folder / "peaks.h5", "--preset", "kilosort_like", "--overwrite")
+    assert done.returncode == 0, done.stderr
+    with h5py.File(folder / "motion.h5") as file:
+        preset = json.loads(file.attrs["preset"])
+    assert preset["estimate"]["method"] == "iterative_template"
+    assert preset["localize"]["method"] == "center_of_mass"
+
+
+def test_peaks_are_not_corrected_by_a_foreign_motion(tmp_path, data):
+    folders = []
+    for name, length in (("short", 45_000), ("long", 90_000)):
+        binary, probe = small_recording.write(tmp_path, data[:length], name)
+        assert driftcli("run", binary, "--probe", probe, *FAST).returncode == 0
+        folders.append(tmp_path / f"{name}.driftcli")
+    done = driftcli("correct-peaks", folders[1] / "peaks.h5", folders[0] / "motion.h5")
+    assert done.returncode == 3
+    assert "covers 1.500 s" in done.stderr
 
 
 def test_a_motion_that_does_not_cover_the_recording_is_refused(tmp_path, data):
@@ -229,17 +297,41 @@ def test_debug_shows_the_traceback(recording):
     assert "Traceback" in done.stderr
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_a_signal_ends_cleanly(tmp_path, data, number, code):
-    binary, probe = small_recording.write(tmp_path, np.tile(data, (40, 1)))
-    command = [sys.executable, "-m", "driftcli", "run", str(binary), "--probe", str(probe), *FAST, "--chunk-s", "1000"]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+def test_a_full_disk_is_told_and_leaves_what_was_there(recording):
+    """A limit on the size of files stands in for a full disk: writes fail in the middle."""
+    binary, probe = recording
+    folder = binary.with_name("rec.driftcli")
+    assert driftcli("run", binary, "--probe", probe, *FAST).returncode == 0
+    outputs = ("peaks.h5", "motion.h5", "corrected.bin", "probe.json")
+    before = [(folder / name).read_bytes() for name in outputs]
+
+    def limit():
+        resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
+
+    done = driftcli("run", binary, "--probe", probe, *FAST, "--overwrite", preexec_fn=limit)
+    assert done.returncode == 4, done.stderr
+    assert "cannot write" in done.stderr
+    assert [(folder / name).read_bytes() for name in outputs] == before
+    assert {file.name for file in folder.iterdir()} == {*outputs, "run.json"}
+
+
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGHUP, 129), (signal.SIGINT, 130), (signal.SIGTERM, 143)], ids=["HUP", "INT", "TERM"]
+)
+def test_a_signal_ends_cleanly_in_the_middle_of_writing(tmp_path, data, number, code):
+    binary, probe = small_recording.write(tmp_path, np.tile(data, (60, 1)))
     folder = tmp_path / "rec.driftcli"
-    end = time.monotonic() + 60
-    while not folder.exists() and time.monotonic() < end:
-        time.sleep(0.01)
+    folder.mkdir()
+    (folder / "corrected.bin").write_text("of an earlier run")
+    command = [sys.executable, "-m", "driftcli", "run", str(binary), "--probe", str(probe), *FAST, "--overwrite"]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    end = time.monotonic() + 120
+    while not list(folder.glob(".corrected.part*")) and time.monotonic() < end:
+        time.sleep(0.002)
+    assert process.poll() is None
     os.kill(process.pid, number)
     _, told = process.communicate(timeout=60)
     assert process.returncode == code, told
     assert "Traceback" not in told
-    assert not list(folder.glob("*")) + list(folder.glob(".*"))
+    assert (folder / "corrected.bin").read_text() == "of an earlier run"
+    assert {file.name for file in folder.iterdir()} == {"peaks.h5", "motion.h5", "run.json", "corrected.bin"}

@@ -2,7 +2,7 @@
 
 import pytest
 
-from driftcli.model import Reporter
+from driftcli.reporter import Reporter
 
 
 class Messages(Reporter):

@@ -8,6 +8,7 @@ import pytest
 
 from driftcli.errors import InputError, UsageError
 from driftcli.recording.convert import to_traces
+from driftcli.recording.facts import facts_of
 from driftcli.recording.open import open_recording
 from make_raw import column_of_contacts, counts, probe_dict, write_json_probe, write_line_probe
 
@@ -30,10 +31,10 @@ def test_samples_and_facts(tmp_path, reporter, dtype, offset_bytes):
         offset_bytes=offset_bytes,
         reporter=reporter,
     )
-    assert (recording.num_samples, recording.num_columns, recording.format) == (101, 6, "raw")
+    assert (recording.num_samples, recording.num_columns) == (101, 6)
     assert recording.dtype == np.dtype(dtype)
     assert recording.duration_s == 101 / 25000
-    assert recording.amplitude_unit == "file units"
+    assert facts_of(recording).amplitude_unit == "file units"
     for start, stop in ((0, 101), (0, 1), (50, 73), (100, 101), (40, 40), (101, 101)):
         np.testing.assert_array_equal(recording.read(start, stop), samples[start:stop])
     assert not recording.read(0, 10).flags.writeable
@@ -59,7 +60,7 @@ def test_defaults_are_said_aloud(tmp_path, reporter):
 def test_a_gain_makes_traces_microvolts(tmp_path, reporter):
     path, probe = raw_file(tmp_path, counts(10, 2)), write_line_probe(tmp_path / "p.json", 2)
     recording = open_recording(path, probe=probe, gain_to_uv=2.34375, reporter=reporter)
-    assert recording.amplitude_unit == "uV"
+    assert facts_of(recording).amplitude_unit == "uV"
     np.testing.assert_array_equal(recording.gain_to_uv, [2.34375, 2.34375])
 
 

@@ -66,7 +66,7 @@ def test_a_real_recording_describes_itself(tmp_path, reporter, name):
     path = make_spikeglx(tmp_path, shared_text(name), 40)
     recording = open_recording(path, reporter=reporter)
     assert (recording.num_samples, recording.num_columns) == (40, facts.columns)
-    assert (recording.format, recording.amplitude_unit) == ("spikeglx", "uV")
+    assert recording.inputs == {"recording": path, "meta": path.with_suffix(".meta")}
     assert recording.sampling_frequency_hz == facts.rate_hz
     np.testing.assert_allclose(recording.gain_to_uv, np.full(facts.contacts, facts.gain_to_uv), rtol=1e-12)
     np.testing.assert_array_equal(recording.columns, np.arange(facts.contacts))
@@ -306,4 +306,4 @@ def test_a_meta_that_is_not_of_spikeglx_is_not_looked_at(tmp_path, reporter):
     (tmp_path / "rec.bin").write_bytes(counts(10, 2).tobytes())
     (tmp_path / "rec.meta").write_text("some=thing\n")
     recording = open_recording(tmp_path / "rec.bin", probe=write_line_probe(tmp_path / "p.json", 2), reporter=reporter)
-    assert recording.format == "raw"
+    assert set(recording.inputs) == {"recording", "probe"}

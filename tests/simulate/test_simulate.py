@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from driftcli.errors import OutputError
-from driftcli.model import Reporter
+from driftcli.reporter import Reporter
 from driftcli.simulate.simulate import FILES, SimulateParameters, Simulation, simulate
 from driftcli.simulate.truth import load_truth
 

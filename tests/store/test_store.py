@@ -1,13 +1,14 @@
 """The HDF5 files: what is written comes back, the bytes are always the same, and what is broken is refused."""
 
 from itertools import pairwise
+from pathlib import Path
 
 import h5py
 import numpy as np
 import pytest
 
 from driftcli import presets
-from driftcli.errors import InputError
+from driftcli.errors import InputError, OutputError
 from driftcli.model import Geometry, Motion, Peaks, RecordingFacts
 from driftcli.store.motion import read_motion, write_motion
 from driftcli.store.npz import read_npz_peaks
@@ -108,25 +109,42 @@ def broken_copies(path):
         with h5py.File(path, "a") as file:
             change(file)
 
+    def shorten(file):
+        values = file["peaks/x_um"][:-1]
+        del file["peaks/x_um"]
+        file["peaks/x_um"] = values
+
     return {
         "incomplete": (lambda: edit(lambda f: f.attrs.__delitem__("complete")), "incomplete"),
         "newer": (lambda: edit(lambda f: f.attrs.__setitem__("schema_version", 99)), "newer"),
-        "other": (lambda: edit(lambda f: f.attrs.__setitem__("format", "driftcli motion")), "peaks is needed"),
+        "other": (lambda: edit(lambda f: f.attrs.__setitem__("format", "driftcli motion")), "should hold peaks"),
         "foreign": (lambda: edit(lambda f: f.attrs.__delitem__("format")), "not written by driftcli"),
         "column": (lambda: edit(lambda f: f["peaks"].__delitem__("amplitude_uv")), "damaged"),
         "facts": (lambda: edit(lambda f: f.__delitem__("recording")), "damaged"),
+        "length": (lambda: edit(shorten), "damaged"),
+        "range": (lambda: edit(lambda f: f["peaks/channel_index"].__setitem__(0, 99)), "damaged"),
+        "nan": (lambda: edit(lambda f: f["peaks/y_um"].__setitem__(0, np.nan)), "damaged"),
+        "preset": (lambda: edit(lambda f: f.attrs.__setitem__("preset", "[]")), "damaged"),
         "text": (lambda: path.write_text("no hdf5"), "not an HDF5 file"),
         "gone": (path.unlink, "does not exist"),
     }
 
 
-@pytest.mark.parametrize("wrong", ["incomplete", "newer", "other", "foreign", "column", "facts", "text", "gone"])
+@pytest.mark.parametrize(
+    "wrong",
+    ["incomplete", "newer", "other", "foreign", "column", "facts", "length", "range", "nan", "preset", "text", "gone"],
+)
 def test_what_is_broken_is_refused(tmp_path, wrong):
     path = written(tmp_path / "peaks.h5", [peaks(10)])
     spoil, word = broken_copies(path)[wrong]
     spoil()
     with pytest.raises(InputError, match=word):
         read_peaks(path)
+
+
+def test_a_folder_that_takes_no_files_is_told():
+    with pytest.raises(OutputError, match="cannot write"):
+        PeakSpool(Path("/proc"), ("y_um",))
 
 
 def test_a_failed_write_leaves_nothing(tmp_path):

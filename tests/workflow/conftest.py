@@ -5,8 +5,8 @@ import pytest
 
 import small_recording
 from driftcli import presets
-from driftcli.model import Reporter
 from driftcli.recording.open import open_recording
+from driftcli.reporter import Reporter
 from driftcli.workflow.run import run
 from driftcli.workflow.work import Work
 

@@ -10,9 +10,10 @@ from probeinterface import read_probeinterface
 import small_recording
 from driftcli import presets
 from driftcli.errors import InputError
-from driftcli.model import Motion, Reporter
+from driftcli.model import Motion
 from driftcli.recording.facts import facts_of
 from driftcli.recording.open import open_recording
+from driftcli.reporter import Reporter
 from driftcli.store.motion import write_motion
 from driftcli.workflow.apply import apply
 from driftcli.workflow.work import Work

@@ -61,7 +61,7 @@ def test_opposite_signs_are_told(drifting, run_verbs, reporter):
 
 def test_amplitudes_are_in_microvolts(drifting, run_verbs):
     file = read_peaks(run_verbs(drifting, "rec") / "peaks.h5")
-    assert file.facts.amplitude_unit == "uv"
+    assert file.facts.amplitude_unit == "uV"
     noise_counts = 4.0 * np.sqrt((6000 - 300) / 15_000)  # white noise of 4 counts, less what the band-pass takes
     np.testing.assert_allclose(np.median(file.noise_levels), noise_counts * small_recording.GAIN_TO_UV, rtol=0.1)
     assert file.peaks.amplitude.max() < -6 * file.noise_levels.min()

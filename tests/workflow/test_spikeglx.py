@@ -6,8 +6,8 @@ import pytest
 
 import make_spikeglx
 from driftcli import presets
-from driftcli.model import Reporter
 from driftcli.recording.open import open_recording
+from driftcli.reporter import Reporter
 from driftcli.workflow.run import run
 from driftcli.workflow.work import Work
 

@@ -8,8 +8,8 @@ from scipy.signal import iirfilter, sosfiltfilt
 
 import small_recording
 from driftcli import presets
-from driftcli.model import Reporter
 from driftcli.recording.open import open_recording
+from driftcli.reporter import Reporter
 from driftcli.workflow.steps import preprocess_steps
 from driftcli.workflow.stream import BLOCK_SAMPLES, Stream
 
