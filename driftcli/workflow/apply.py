@@ -21,7 +21,7 @@ from driftcli.store.motion import MotionFile, read_motion
 from driftcli.workflow.fit import require_fit
 from driftcli.workflow.runlog import RunLog, describe_recording
 from driftcli.workflow.steps import APPLY_STAGES, preprocess_steps
-from driftcli.workflow.stream import Span, Stream
+from driftcli.workflow.stream import Piece, Span, Stream
 from driftcli.workflow.work import Work, claim_outputs
 
 
@@ -87,7 +87,7 @@ class _Corrector:
         self._raw = cast(ApplyParameters, settings["apply"].parameters).signal == "raw"
         steps = [] if self._raw else preprocess_steps(settings, recording)
         self._stream = Stream(recording, steps, 0, jobs=work.jobs, chunk_s=work.chunk_s)
-        self._offsets = self._raw_offsets() if self._raw else np.zeros(len(recording.geometry), np.float32)
+        self._offsets = self._raw_offsets() if self._raw else None
 
     def write(self, out: Path) -> int:
         """Stream all blocks to `out`; returns how many values were clipped to the range of the output."""
@@ -105,14 +105,18 @@ class _Corrector:
         raw = self._recording.read(*span)
         if self._raw and self.interpolator.is_still(*span) and self.dtype == self._recording.dtype:
             return raw[:, self.columns], 0
-        piece = self._stream.piece(*span)
-        traces = self.interpolator(piece.traces[piece.first : piece.last] - self._offsets, piece.start)
-        traces += self._offsets[self._kept]
+        traces = self._interpolated(self._stream.piece(*span))
         block = np.empty((len(raw), len(self.columns)), self.dtype)
         gain = self._recording.gain_to_uv
         clipped = from_traces(traces, self.kept_columns_out, None if gain is None else gain[self._kept], block)
         copied = np.ascontiguousarray(raw[:, self._copied], dtype=np.float32)
         return block, clipped + from_traces(copied, self._copied_out, None, block)
+
+    def _interpolated(self, piece: Piece) -> NDArray[np.float32]:
+        traces = piece.traces[piece.first : piece.last]
+        if self._offsets is None:
+            return self.interpolator(traces, piece.start)
+        return self.interpolator(traces - self._offsets, piece.start) + self._offsets[self._kept]
 
     def _raw_offsets(self) -> NDArray[np.float32]:
         """(C,) median of each contact's raw signal: left in, it would leak into steps when weights change."""
