@@ -16,9 +16,9 @@ import numpy as np
 
 from driftcli import presets
 from driftcli.model import DepthPeaks, Motion, Peaks
-from driftcli.reporter import Reporter
 from driftcli.recording.facts import facts_of
 from driftcli.recording.open import open_recording
+from driftcli.reporter import Reporter
 from driftcli.store.motion import write_motion
 from driftcli.store.peaks import PeakSpool
 from driftcli.workflow.apply import apply

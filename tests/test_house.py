@@ -92,14 +92,14 @@ def is_kernel(node: ast.AST) -> bool:
 
 def names_from_other_files(tree: ast.Module) -> set[str]:
     """What a module calls the things that it imports from driftcli."""
-    return {
-        (alias.asname or alias.name).partition(".")[0]
-        for node in ast.walk(tree)
-        if (isinstance(node, ast.ImportFrom) and (node.module or "").partition(".")[0] == "driftcli")
-        or isinstance(node, ast.Import)
-        for alias in node.names
-        if isinstance(node, ast.ImportFrom) or alias.name.startswith("driftcli")
-    }
+    names = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and node.module.partition(".")[0] == "driftcli":
+            names |= {alias.asname or alias.name for alias in node.names}
+        elif isinstance(node, ast.Import):
+            ours = [alias for alias in node.names if alias.name.partition(".")[0] == "driftcli"]
+            names |= {alias.asname or "driftcli" for alias in ours}
+    return names
 
 
 def strangers_in_kernels(tree: ast.Module) -> list[str]:

@@ -1,18 +1,29 @@
 """No parameter is swallowed: every parameter of every method, changed, changes the method's output."""
 
+import tempfile
+from collections.abc import Iterator
 from functools import cache
+from pathlib import Path
+from typing import Any, get_args
 
 import numpy as np
 import pytest
+from pydantic import BaseModel
 
 import small_recording
 from driftcli import presets
 from driftcli.model import DepthPeaks, Geometry, Motion
+from driftcli.recording.facts import facts_of
+from driftcli.recording.open import open_recording
 from driftcli.reporter import Reporter
+from driftcli.store.motion import write_motion
+from driftcli.workflow.apply import apply
+from driftcli.workflow.work import Work
 
 RATE_HZ = small_recording.RATE_HZ
 
-# stage -> method -> parameter -> (another value, what else must be set for it to matter)
+# Stage -> method -> parameter -> (another value, what else must be set for it to matter). A parameter within another
+# has a dotted name; where that one holds one of several models, the model's mode comes between.
 WAVEFORMS = {"ms_before": (0.3, {}), "ms_after": (0.8, {})}
 WINDOWS = {
     "rigid": (True, {}),
@@ -51,7 +62,13 @@ CHANGES = {
             "margin_um": (10.0, {}),
             "percentile": (20.0, {}),
             "peak_sign": ("pos", {}),
-            "weight_method": ({"mode": "gaussian_2d"}, {}),
+            "weight_method.exponential_3d.mode": ("gaussian_2d", {}),
+            "weight_method.exponential_3d.z_list_um": ((0.0, 20.0), {}),
+            "weight_method.exponential_3d.sigma_3d": (9.0, {}),
+            "weight_method.exponential_3d.sparsity_threshold": (0.4, {}),
+            "weight_method.gaussian_2d.mode": ("exponential_3d", {}),
+            "weight_method.gaussian_2d.sigma_list_um": ((8.0, 16.0), {}),
+            "weight_method.gaussian_2d.sparsity_threshold": (0.4, {}),
         },
         "monopolar_triangulation": {
             **WAVEFORMS,
@@ -128,6 +145,7 @@ CHANGES = {
         "idw": {**BORDER, "num_closest": (5, {})},
         "nearest": BORDER,
     },
+    "apply": {"": {"signal": ("raw", {})}},
 }
 
 
@@ -195,6 +213,19 @@ def corrected(stage):
     return interpolator.kept_contacts, interpolator(traces(), 0)
 
 
+def written(stage):
+    """The binary of the verb itself: this stage is about which signal is written."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        binary, probe = small_recording.write(folder, small_recording.samples(20_000))
+        recording = open_recording(binary, probe=probe, reporter=Reporter())
+        settings = presets.load("rigid_fast", [f"apply.signal={stage.parameters.signal}"])
+        still = Motion(np.zeros((1, 1)), np.zeros(1), np.zeros(1))
+        write_motion(folder / "motion.h5", {0: still}, recording.duration_s, facts_of(recording), settings)
+        apply(recording, folder / "motion.h5", settings, folder / "out.bin", Work())
+        return (np.fromfile(folder / "out.bin", "<i2"),)
+
+
 OUTPUTS = {
     "filter": preprocessed,
     "reference": preprocessed,
@@ -203,11 +234,41 @@ OUTPUTS = {
     "localize": locations,
     "estimate": motion,
     "interpolate": corrected,
+    "apply": written,
 }
 
 
-def parameters_of(stage, method):
-    return presets.resolve({stage: {"method": method}})[stage].parameters
+def resolved(stage, method, keys):
+    return presets.resolve({stage: {"method": method, **keys} if method else keys})[stage]
+
+
+def models_in(annotation: Any) -> list[type[BaseModel]]:
+    """The parameter models among the types that a field may hold."""
+    parts = get_args(annotation)
+    if parts:
+        return [model for part in parts for model in models_in(part)]
+    return [annotation] if isinstance(annotation, type) and issubclass(annotation, BaseModel) else []
+
+
+def names_of(model: type[BaseModel], prefix: str = "") -> Iterator[str]:
+    """Dotted names of all parameters of a model and of those within it."""
+    for name, field in model.model_fields.items():
+        inner = models_in(field.annotation)
+        if not inner:
+            yield prefix + name
+        for one in inner:
+            mode = f"{one.model_fields['mode'].default}." if len(inner) > 1 else ""
+            yield from names_of(one, f"{prefix}{name}.{mode}")
+
+
+def keys_for(name: str, value: Any, context: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The keys of a stage before and after the parameter of a dotted name is set."""
+    outer, *inner = name.split(".")
+    if not inner:
+        return context, {**context, outer: value}
+    *modes, key = inner
+    around = {"mode": modes[0]} if modes else {}
+    return {**context, outer: around}, {**context, outer: around | {key: value}}
 
 
 def same(one, other):
@@ -217,9 +278,27 @@ def same(one, other):
 
 def test_every_parameter_of_every_method_is_in_the_table():
     for stage, (_, methods) in presets.STAGES.items():
-        for method in methods:
+        for method in methods or ("",):
             known = set(CHANGES[stage][method])
-            assert known == set(type(parameters_of(stage, method)).model_fields), f"{stage}.{method}"
+            assert known == set(names_of(type(resolved(stage, method, {}).parameters))), f"{stage}.{method}"
+
+
+def test_parameters_within_parameters_have_names():
+    class Inner(BaseModel):
+        a: int = 0
+
+    class Other(BaseModel):
+        mode: str = "other"
+
+    class Third(Inner):
+        mode: str = "third"
+
+    class Outer(BaseModel):
+        one: Inner | None = None
+        either: Other | Third = Other()
+        plain: tuple[float, ...] = ()
+
+    assert list(names_of(Outer)) == ["one.a", "either.other.mode", "either.third.a", "either.third.mode", "plain"]
 
 
 CASES = [
@@ -234,8 +313,7 @@ CASES = [
     ("stage", "method", "name", "value", "context"), CASES, ids=lambda v: v if isinstance(v, str) else ""
 )
 def test_a_changed_parameter_changes_the_output(stage, method, name, value, context):
-    base = presets.resolve({stage: {"method": method, **context}})[stage]
-    assert getattr(base.parameters, name) != value
-    changed = presets.resolve({stage: {"method": method, **context, name: value}})[stage]
+    base, changed = (resolved(stage, method, keys) for keys in keys_for(name, value, context))
+    assert base.parameters != changed.parameters
     output = OUTPUTS[stage]
     assert not same(output(base), output(changed))

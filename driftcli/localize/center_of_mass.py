@@ -42,20 +42,20 @@ class Localizer:
         self, traces: NDArray[np.float32], rows: NDArray[np.int64], channels: NDArray[np.int32]
     ) -> NDArray[np.float32]:
         """(N, 2) x and y in µm of the peaks at `rows` and `channels` of `traces` (samples, channels)."""
-        before, after = self._span.before, self._span.after
-        return _centers(
-            traces, rows, channels, before, after, self._feature, self._starts, self._contacts, self._positions
-        )
+        span, near = self._span, (self._starts, self._contacts)
+        weights = waveforms.features(traces, rows, channels, span.before, span.after, self._feature, *near)
+        return _centers(weights, channels, *near, self._positions)
 
 
 @numba.njit(nogil=True, cache=True)
-def _centers(traces, rows, channels, before, after, kind, starts, contacts, positions):  # type: ignore[no-untyped-def]
-    located = np.empty((rows.size, 2), np.float32)
-    for i in range(rows.size):
+def _centers(weights, channels, starts, contacts, positions):  # type: ignore[no-untyped-def]
+    located = np.empty((channels.size, 2), np.float32)
+    n = 0
+    for i in range(channels.size):
         total = x = y = 0.0
         for k in range(starts[channels[i]], starts[channels[i] + 1]):
-            contact = contacts[k]
-            weight = waveforms.feature(traces, rows[i], contact, before, after, kind)
+            contact, weight = contacts[k], weights[n]
+            n += 1
             total += weight
             x += weight * positions[contact, 0]
             y += weight * positions[contact, 1]

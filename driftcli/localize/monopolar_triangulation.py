@@ -11,6 +11,9 @@ within max_distance_um of the centre of mass in x and y, and 1 <= z <= 10 max_di
 mass and z = 20. The minimum is found by Gauss-Newton steps with Levenberg-Marquardt damping, alpha projected out, and
 is tighter than the peer's, which stops where the gradient falls below 1e-5.
 
+With enforce_decrease the amplitudes are lowered before the fit. The peer computes the lowered amplitudes as well, but
+discards them and fits the others: to get its positions, set enforce_decrease to false.
+
 Where there is nothing to fit (one contact in reach, no amplitude, NaN or infinity), the location is that of the
 peak's contact, with z = 0 and alpha = 0, which no fit gives.
 """
@@ -81,9 +84,9 @@ class Localizer:
     ) -> NDArray[np.float32]:
         """(N, 4) x, y, z in µm and alpha (amplitude unit times µm) of the peaks at `rows` and `channels` of `traces`
         (samples, channels)."""
-        before, after = self._span.before, self._span.after
-        args = before, after, self._feature, self._near, self._rules, self._positions, self._max_distance
-        return _locate(traces, rows, channels, *args)
+        span = self._span
+        values = waveforms.features(traces, rows, channels, span.before, span.after, self._feature, *self._near)
+        return _locate(values, channels, self._near, self._rules, self._positions, self._max_distance)
 
 
 def _radial_rules(geometry: model.Geometry, starts: NDArray[np.int64], contacts: NDArray[np.int64]) -> _Rules:
@@ -120,17 +123,15 @@ def _rules(n_contacts: int, rules: list[tuple[int, int, NDArray[np.int64]]]) -> 
 
 
 @numba.njit(nogil=True, cache=True)
-def _locate(  # type: ignore[no-untyped-def]
-    traces, rows, channels, before, after, kind, near, rules, positions, max_distance
-):
+def _locate(values, channels, near, rules, positions, max_distance):  # type: ignore[no-untyped-def]
     starts, contacts = near
-    located = np.zeros((rows.size, 4), np.float32)
-    for i in range(rows.size):
+    located = np.zeros((channels.size, 4), np.float32)
+    first = 0
+    for i in range(channels.size):
         channel = channels[i]
         here = contacts[starts[channel] : starts[channel + 1]]
-        amplitudes = np.empty(here.size)
-        for k in range(here.size):
-            amplitudes[k] = abs(waveforms.feature(traces, rows[i], here[k], before, after, kind))
+        amplitudes = np.abs(values[first : first + here.size])
+        first += here.size
         _decrease(amplitudes, channel, rules)
         largest = amplitudes.max()
         located[i, 0], located[i, 1] = positions[channel, 0], positions[channel, 1]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numba
@@ -33,9 +34,14 @@ class Span:
 
     @classmethod
     def of(cls, parameters: Parameters, sampling_frequency_hz: float) -> Span:
-        """The span of `parameters` in whole samples, to the nearest; it always holds the peak."""
-        before = round(parameters.ms_before * sampling_frequency_hz / 1000.0)
-        after = round(parameters.ms_after * sampling_frequency_hz / 1000.0)
+        """The span of `parameters` in whole samples, rounded down; it always holds the peak.
+
+        A thousandth of a sample is added first, as for the sweep of the detection: rates are measured ones (29999.95
+        Hz), which should not cost a sample.
+        """
+        before, after = (
+            math.floor(ms * sampling_frequency_hz / 1000.0 + 1e-3) for ms in (parameters.ms_before, parameters.ms_after)
+        )
         return cls(before, max(after, 1))
 
     @property
@@ -45,7 +51,27 @@ class Span:
 
 
 @numba.njit(nogil=True, cache=True)
-def feature(traces, row, contact, before, after, kind):  # type: ignore[no-untyped-def]
+def features(traces, rows, channels, before, after, kind, starts, contacts):  # type: ignore[no-untyped-def]
+    """The features of the peaks at `rows` and `channels` on the contacts around them: (M,) float64, peak after peak,
+    and within a peak in the order of contacts[starts[channel]:starts[channel + 1]].
+
+    To be called from Python: a kernel that called it from another file would go on running the code of the day it
+    was compiled, as numba's cache only watches a kernel's own file.
+    """
+    count = 0
+    for channel in channels:
+        count += starts[channel + 1] - starts[channel]
+    values = np.empty(count)
+    n = 0
+    for i in range(rows.size):
+        for k in range(starts[channels[i]], starts[channels[i] + 1]):
+            values[n] = _feature(traces, rows[i], contacts[k], before, after, kind)
+            n += 1
+    return values
+
+
+@numba.njit(nogil=True, cache=True)
+def _feature(traces, row, contact, before, after, kind):  # type: ignore[no-untyped-def]
     """One number for the waveform of a contact: ptp (maximum - minimum), mean, energy (root of the sum of squares) or
     peak_voltage (the value at the peak, signed). NaN if any sample of it is NaN or infinite."""
     low = high = np.float64(traces[row, contact])

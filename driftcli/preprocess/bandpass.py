@@ -2,11 +2,12 @@
 
 Mirrors `scipy.signal.iirfilter(..., output="sos")` and `scipy.signal.sosfiltfilt`: the sections are designed by scipy
 in float64 and run in float32, on all channels of a sample at once. Where the lower edge is so low that rounding in
-float32 would be heard, they run in float64.
+float32 would be heard (below about 280 Hz with order 5 at 30 kHz), they run in float64.
 
 Such a filter never ends, so a block needs rows on either side that are thrown away. The number of rows is how long the
-filter's slowest pole takes to die down to one millionth. A jump of 10,000 counts anywhere, just outside of the rows
-that were read too, then makes a difference of less than 0.05 counts to filtering the whole file at once in float64.
+filter's slowest pole takes to die down to one millionth, or to less where it is slow and transients add up for longer.
+A jump of 10,000 counts anywhere, just outside of the rows that were read too, or a signal that wanders over ±20,000
+counts, then makes a difference of less than 0.05 counts to filtering the whole file at once in float64.
 """
 
 from __future__ import annotations
@@ -22,8 +23,8 @@ from scipy.signal import iirfilter
 from driftcli import model
 from driftcli.errors import UsageError
 
-_REMAINDER = 1e-6  # of a transient at the end of the margin
-_FLOAT32_DECAY_SAMPLES = 400  # slower poles are too close to 1 for float32
+_FLOAT32_DECAY_SAMPLES = 60  # slower poles are too close to 1 for float32
+_REMAINDER, _SLOW_REMAINDER = 1e-6, 3e-7  # of a transient at the end of the margin, for poles up to that and slower
 _LONGEST_MARGIN_S = 1.0  # bounds the memory that a block takes
 _LANES = 64  # channels that are filtered together; known to the compiler, so that it uses vectors
 _ROWS = 64  # rows that all sections run over while they are in the cache
@@ -58,10 +59,10 @@ class Step:
             parameters.order, band, btype="bandpass", ftype="butter", fs=sampling_frequency_hz, output="sos"
         )
         decay_samples = -1 / math.log(max(np.abs(np.roots(section[3:])).max() for section in sections))
-        self.margin_samples = math.ceil(-math.log(_REMAINDER) * decay_samples)
+        fast = decay_samples < _FLOAT32_DECAY_SAMPLES
+        self.margin_samples = math.ceil(-math.log(_REMAINDER if fast else _SLOW_REMAINDER) * decay_samples)
         _check_margin(self.margin_samples / sampling_frequency_hz)
-        precision = np.float32 if decay_samples < _FLOAT32_DECAY_SAMPLES else np.float64
-        self._sections = _spread_gain(sections).astype(precision)
+        self._sections = _spread_gain(sections).astype(np.float32 if fast else np.float64)
 
     def __call__(self, traces: NDArray[np.float32]) -> NDArray[np.float32]:
         """Filter traces (S, C) in place and return them. The signal counts as constant before the first row."""

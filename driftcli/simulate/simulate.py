@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from driftcli import model
-from driftcli.reporter import Reporter
 from driftcli.files import atomic, refuse_existing, require_room, write_error
+from driftcli.reporter import Reporter
 from driftcli.simulate.drift import make_motion
 from driftcli.simulate.noise import Noise
 from driftcli.simulate.probe import contact_positions, write_probe

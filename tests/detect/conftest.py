@@ -28,3 +28,14 @@ def traces():
 def staggered():
     """A function: positions of a staggered two-row probe of `count` contacts."""
     return _staggered
+
+
+def _as_list(found):
+    assert [array.dtype for array in found] == [np.int64, np.int32, np.float32]
+    return list(zip(*(array.tolist() for array in found), strict=True))
+
+
+@pytest.fixture
+def as_list():
+    """A function: the peaks that a detector found, as a list of (row, channel, amplitude)."""
+    return _as_list

@@ -1,6 +1,4 @@
-"""Peaks of each channel against the oracle, SpikeInterface's, and themselves at other block borders."""
-
-from itertools import pairwise
+"""Peaks of each channel against the oracle and SpikeInterface's."""
 
 import numpy as np
 import pytest
@@ -12,14 +10,9 @@ from oracles import detection
 RATE_HZ = 10_000.0
 
 
-def as_list(found):
-    assert [array.dtype for array in found] == [np.int64, np.int32, np.float32]
-    return list(zip(*(array.tolist() for array in found), strict=True))
-
-
 @pytest.mark.parametrize("sign", ["neg", "pos", "both"])
 @pytest.mark.parametrize(("sweep_ms", "sweep"), [(0.01, 1), (0.35, 3), (1.0, 10)])
-def test_peaks_are_the_oracles(geometry, traces, sign, sweep_ms, sweep):
+def test_peaks_are_the_oracles(geometry, traces, sign, sweep_ms, sweep, as_list):
     noise = np.random.default_rng(1).choice([0.5, 1.0], 13)
     detector = Detector(
         Parameters(peak_sign=sign, detect_threshold=4, exclude_sweep_ms=sweep_ms), geometry, RATE_HZ, noise
@@ -31,20 +24,7 @@ def test_peaks_are_the_oracles(geometry, traces, sign, sweep_ms, sweep):
     assert found == [(row, channel, float(a)) for row, channel, a in expected]
 
 
-def test_block_borders_change_nothing(geometry, traces):
-    detector = Detector(Parameters(peak_sign="both", detect_threshold=2), geometry, RATE_HZ, np.ones(13))
-    margin = detector.margin_samples
-    whole = as_list(detector(traces, margin, 600 - margin))
-    borders = [margin, margin + 1, 57, 58, 60, 133, 400, 401, 600 - margin]
-    pieces = []
-    for first, last in pairwise(borders):
-        block = np.ascontiguousarray(traces[first - margin : last + margin])
-        rows, channels, amplitudes = detector(block, margin, margin + last - first)
-        pieces += as_list((rows + first - margin, channels, amplitudes))
-    assert pieces == whole
-
-
-def test_the_threshold_itself_is_not_enough_and_the_earlier_of_equals_counts():
+def test_the_threshold_itself_is_not_enough_and_the_earlier_of_equals_counts(as_list):
     traces = np.zeros((60, 2), np.float32)
     traces[[20, 25], 0] = -6, -6
     traces[20, 1] = -5
@@ -53,7 +33,7 @@ def test_the_threshold_itself_is_not_enough_and_the_earlier_of_equals_counts():
     assert as_list(found) == [(20, 0, -6.0)]
 
 
-def test_there_is_no_peak_at_or_near_nan(geometry, traces):
+def test_there_is_no_peak_at_or_near_nan(geometry, traces, as_list):
     detector = Detector(Parameters(detect_threshold=2, peak_sign="both"), geometry, RATE_HZ, np.ones(13))
     hurt = traces.copy()
     hurt[300, 4] = np.nan

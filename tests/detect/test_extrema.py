@@ -8,6 +8,15 @@ from driftcli.errors import InputError
 from oracles import detection
 
 
+@pytest.mark.parametrize(
+    ("exclude_sweep_ms", "rate_hz", "samples"),
+    [(0.8, 30_000.0, 24), (0.8, 29_999.95, 24), (1.0, 30_000.39, 30), (0.3, 25_000.0, 7), (0.99, 10_000.0, 9)],
+)
+def test_a_sweep_is_whole_samples_rounded_down(exclude_sweep_ms, rate_hz, samples):
+    """A thousandth of a sample less than whole ones counts as whole: rates are measured."""
+    assert extrema.Parameters(exclude_sweep_ms=exclude_sweep_ms).sweep_samples(rate_hz) == samples
+
+
 def test_limits_are_exact_for_float32():
     height = np.array([0.1, 1 / 3, 5.0, 123.456])
     for inclusive in (True, False):

@@ -1,6 +1,4 @@
-"""Locally exclusive peaks against the oracle, SpikeInterface's, and themselves at other block borders."""
-
-from itertools import pairwise
+"""Locally exclusive peaks against the oracle and SpikeInterface's."""
 
 import numpy as np
 import pytest
@@ -12,14 +10,9 @@ from oracles import detection
 RATE_HZ = 10_000.0
 
 
-def as_list(found):
-    assert [array.dtype for array in found] == [np.int64, np.int32, np.float32]
-    return list(zip(*(array.tolist() for array in found), strict=True))
-
-
 @pytest.mark.parametrize("sign", ["neg", "pos", "both"])
 @pytest.mark.parametrize("radius", [0.0, 30.0, 45.0])
-def test_peaks_are_the_oracles(geometry, traces, sign, radius):
+def test_peaks_are_the_oracles(geometry, traces, sign, radius, as_list):
     noise = np.random.default_rng(1).choice([0.5, 1.0], 13)
     parameters = Parameters(peak_sign=sign, detect_threshold=4, exclude_sweep_ms=0.8, radius_um=radius)
     detector = Detector(parameters, geometry, RATE_HZ, noise)
@@ -31,21 +24,7 @@ def test_peaks_are_the_oracles(geometry, traces, sign, radius):
     assert found == [(row, channel, float(a)) for row, channel, a in expected if 9 <= row < 591]
 
 
-@pytest.mark.parametrize("sign", ["neg", "both"])
-def test_block_borders_change_nothing(geometry, traces, sign):
-    detector = Detector(Parameters(peak_sign=sign, detect_threshold=2), geometry, RATE_HZ, np.ones(13))
-    margin = detector.margin_samples
-    whole = as_list(detector(traces, margin, 600 - margin))
-    borders = [margin, margin + 1, 57, 58, 60, 133, 400, 401, 600 - margin]
-    pieces = []
-    for first, last in pairwise(borders):
-        block = np.ascontiguousarray(traces[first - margin : last + margin])
-        rows, channels, amplitudes = detector(block, margin, margin + last - first)
-        pieces += as_list((rows + first - margin, channels, amplitudes))
-    assert pieces == whole
-
-
-def one_peak_each(values, spots):
+def one_peak_each(values, spots, as_list):
     traces = np.zeros((60, 2), np.float32)
     for value, (row, channel) in zip(values, spots, strict=True):
         traces[row, channel] = value
@@ -74,11 +53,11 @@ def one_peak_each(values, spots):
         ((-5, -20), ((20, 0), (31, 1)), [(20, 0, -5.0), (31, 1, -20.0)]),
     ],
 )
-def test_ties_and_reach(values, spots, kept):
-    assert one_peak_each(values, spots) == kept
+def test_ties_and_reach(values, spots, kept, as_list):
+    assert one_peak_each(values, spots, as_list) == kept
 
 
-def test_an_excluded_peak_still_excludes():
+def test_an_excluded_peak_still_excludes(as_list):
     traces = np.zeros((80, 1), np.float32)
     traces[[20, 28, 36], 0] = -5, -6, -7
     geometry = Geometry(np.zeros((1, 2)), np.zeros(1, np.int64))
@@ -86,7 +65,7 @@ def test_an_excluded_peak_still_excludes():
     assert as_list(detector(traces, 11, 69)) == [(36, 0, -7.0)]
 
 
-def test_nan_is_never_a_peak(geometry, traces):
+def test_nan_is_never_a_peak(geometry, traces, as_list):
     hurt = traces.copy()
     hurt[100:140, 3] = np.nan
     hurt[:, 10] = np.nan
@@ -98,13 +77,13 @@ def test_nan_is_never_a_peak(geometry, traces):
     assert [p for p in found if p[0] < 80 and p[1] < 7] == untouched
 
 
-def test_zeros_and_empty_blocks_hold_no_peaks(geometry):
+def test_zeros_and_empty_blocks_hold_no_peaks(geometry, as_list):
     detector = Detector(Parameters(), geometry, RATE_HZ, np.ones(13))
     assert as_list(detector(np.zeros((100, 13), np.float32), 11, 89)) == []
     assert as_list(detector(np.zeros((22, 13), np.float32), 11, 11)) == []
 
 
-def test_a_channel_without_noise_has_no_peaks_and_excludes_none(geometry, traces):
+def test_a_channel_without_noise_has_no_peaks_and_excludes_none(geometry, traces, as_list):
     noise = np.ones(13)
     noise[2] = 0
     found = as_list(Detector(Parameters(detect_threshold=2), geometry, RATE_HZ, noise)(traces, 11, 589))

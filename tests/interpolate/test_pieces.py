@@ -1,3 +1,5 @@
+import tracemalloc
+
 import numpy as np
 import pytest
 
@@ -81,6 +83,28 @@ def test_linear_has_no_more_pieces_than_it_needs():
         ramp = np.linspace(0, 10, num_bins)[:, None]
         motion = Motion(ramp, np.linspace(0, 5, num_bins), np.array([100.0]))
         assert 20 <= len(cut(motion, "linear", 1000.0, 5000).starts) <= 21
+
+
+@pytest.mark.parametrize("time", ["nearest_bin", "linear"])
+def test_the_largest_displacements_there_can_be(time):
+    """1e5 µm is all that a motion may hold: 400,000 pieces a bin, of which those that hold a sample are kept."""
+    displacement = 1e5 * np.array([[0, 0, 0], [1, -1, 0.5], [-1, 1, 0], [0, 0, 0.0]])
+    motion = Motion(displacement, np.arange(4) + 0.5, WINDOWS_UM)
+    tracemalloc.start()
+    pieces = cut(motion, time, 1000.0, 4000)
+    peak_bytes = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak_bytes < 200e6
+    assert len(pieces.starts) <= 4000
+    samples = np.arange(0, 4000, 7)
+    expected = [
+        [
+            oracle.displacement(displacement, motion.temporal_bins_s, WINDOWS_UM, n / 1000.0, depth, time)
+            for depth in DEPTHS_UM
+        ]
+        for n in samples
+    ]
+    assert np.abs(_per_sample(pieces, DEPTHS_UM, 4000)[samples] - expected).max() <= TOLERANCE_UM + 1e-6
 
 
 def test_linear_pieces_do_not_depend_on_the_length_of_the_recording():

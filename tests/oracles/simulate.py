@@ -22,6 +22,14 @@ def add_spikes(traces, first, spikes, positions_um, amplitude_uv, decay_um, wave
     return traces
 
 
+def mixed(noise, scale, sources, profiles, offsets):
+    """(S, C): noise times scale, plus offsets, plus each of the sources (S, K) times its profile (K, C)."""
+    out = np.zeros(noise.shape)
+    for t, c in np.ndindex(noise.shape):
+        out[t, c] = noise[t, c] * scale + offsets[c] + sum(sources[t, k] * profiles[k, c] for k in range(len(profiles)))
+    return out
+
+
 def motion_error(estimated, true, times_s, depths_um):
     """`estimated` and `true` give the displacement at a time and depth. Absolute errors, sorted."""
     differences = [estimated(t, y) - true(t, y) for t in times_s for y in depths_um]

@@ -58,13 +58,34 @@ def test_blocks_with_margins_give_the_whole_file(counts, rate, parameters):
         np.testing.assert_allclose(got, whole[start:stop], atol=SEAM)
 
 
-def test_a_large_jump_near_a_seam():
-    band = step()
-    margin, start, stop = band.margin_samples, 3000, 5000
-    places = np.r_[start - margin - 200 : start + 100 : 5, stop - 100 : stop + margin + 200 : 5]
-    traces = np.where(np.arange(8000)[:, None] < places, -5000, 5000)
+# 300 Hz runs in float32, the others are close to where that ends on either side or far beyond
+LOW_EDGES = [(300.0, 5), (300.0, 8), (150.0, 3), (100.0, 3), (60.0, 3), (50.0, 3), (40.0, 2), (10.0, 1)]
+
+
+@pytest.mark.parametrize(("freq_min_hz", "order"), LOW_EDGES)
+def test_a_signal_that_wanders_far(freq_min_hz, order):
+    """A random walk, reflected at ±20,000 counts; a filter with a low edge has the longest sums to round."""
+    band = step(freq_min_hz=freq_min_hz, order=order)
+    margin, length = band.margin_samples, 500
+    walk = np.cumsum(np.random.default_rng(1).normal(0, 100, (3 * margin + 4 * length, 3)), axis=0)
+    traces = np.rint(np.abs((walk + 20_000) % 80_000 - 40_000) - 20_000)
+    whole = filter_whole(traces, RATE, freq_min_hz=freq_min_hz, order=order)
+    for start in range(margin, len(traces) - margin - length, margin // 4):
+        block = traces[start - margin : start + length + margin].astype(np.float32)
+        np.testing.assert_allclose(band(block)[margin:-margin], whole[start : start + length], atol=SEAM)
+
+
+@pytest.mark.parametrize(("freq_min_hz", "order"), LOW_EDGES)
+def test_a_large_jump_near_a_seam(freq_min_hz, order):
+    band = step(freq_min_hz=freq_min_hz, order=order)
+    margin = band.margin_samples
+    start, stop = 4 * margin, 4 * margin + 2000
+    pace = max(margin // 150, 1)
+    places = np.r_[start - margin - 200 : start + 100 : pace, stop - 100 : stop + margin + 200 : pace]
+    traces = np.where(np.arange(stop + 4 * margin)[:, None] < places, -5000, 5000)
     got = band(traces[start - margin : stop + margin].astype(np.float32))[margin:-margin]
-    np.testing.assert_allclose(got, filter_whole(traces, RATE)[start:stop], atol=SEAM)
+    whole = filter_whole(traces, RATE, freq_min_hz=freq_min_hz, order=order)
+    np.testing.assert_allclose(got, whole[start:stop], atol=SEAM)
 
 
 def test_forward_and_backward_follow_the_difference_equation():
@@ -80,7 +101,9 @@ def test_forward_and_backward_follow_the_difference_equation():
 
 def test_margin_follows_the_slowest_pole():
     assert step().margin_samples == 766
-    assert step(60000.0).margin_samples == pytest.approx(2 * 766, rel=0.02)
+    assert step(20000.0).margin_samples == pytest.approx(2 / 3 * 766, rel=0.02)
+    # a slow pole's transients are given longer
+    assert step(60000.0).margin_samples == pytest.approx(2 * 766 * np.log(3e-7) / np.log(1e-6), rel=0.02)
     assert step(order=1).margin_samples < 300
 
 

@@ -32,6 +32,15 @@ def test_probabilities_are_those_of_rounds_played_out():
     np.testing.assert_allclose(counts / 3000, expected, atol=0.04)
 
 
+def test_the_smallest_peak_comes_last():
+    """Its rank is 0, so that it is kept in no round; only when all others are kept it is there."""
+    channel_index, noise = np.zeros(50, np.int32), np.array([2.0])
+    amplitude = -np.arange(1, 51, dtype=np.float32)
+    for seed in range(100):
+        kept = select(np.arange(50), channel_index, amplitude, noise, Parameters(n_peaks=49, seed=seed))
+        assert kept.tolist() == list(range(1, 50))
+
+
 def test_large_peaks_are_likelier_for_either_sign(peaks):
     sample_index, channel_index, amplitude, noise = peaks
     size = np.abs(amplitude) / noise[channel_index]

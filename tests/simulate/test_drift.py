@@ -44,10 +44,28 @@ def test_bumps_are_level_but_for_jumps():
     assert (steps < -1e-9).any()
 
 
+@pytest.mark.parametrize(("period_s", "jump_s"), [(40.0, 0.5), (1.0, 0.3)])
+def test_a_bump_takes_half_a_second_or_less_of_a_short_period(period_s, jump_s):
+    made = motion("bumps", period_s=period_s, span_s=(0.0, 60.0))
+    moving = np.abs(np.diff(made.displacement_um[:, 0])) > 1e-9
+    edges = np.flatnonzero(np.diff(np.concatenate([[False], moving, [False]])))
+    lengths = np.diff(made.temporal_bins_s)[0] * (edges[1::2] - edges[::2])
+    # a jump begins anywhere between two points, and may touch one more step than it is long
+    assert np.median(lengths) == pytest.approx(jump_s, abs=0.06)
+
+
 def test_random_walk_is_smooth_and_rough_enough():
     steps = np.abs(np.diff(motion("random_walk", span_s=(0.0, 300.0)).displacement_um[:, 0]))
     assert (steps > 0).mean() > 0.99
     assert steps.max() < 1
+
+
+def test_random_walk_is_smoothed_over_half_a_second():
+    """Steps smoothed by a Gaussian of sigma s correlate by exp(-lag^2 / 4 s^2)."""
+    steps = np.diff(motion("random_walk", span_s=(0.0, 1000.0)).displacement_um[:, 0])
+    for lag_s, expected in ((0.5, np.exp(-0.25)), (1.0, np.exp(-1))):
+        lag = round(lag_s / 0.05)
+        assert np.corrcoef(steps[lag:], steps[:-lag])[0, 1] == pytest.approx(expected, abs=0.06)
 
 
 @pytest.mark.parametrize("drift", ["bumps", "random_walk"])

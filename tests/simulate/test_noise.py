@@ -1,8 +1,10 @@
 import numpy as np
 import pytest
 
+from driftcli.simulate import noise as module
 from driftcli.simulate.noise import Noise
 from driftcli.simulate.probe import contact_positions
+from oracles import simulate
 
 CONTACTS = contact_positions(64)
 TIME_S = np.arange(30000) / 30000
@@ -15,6 +17,23 @@ def traces(noise_uv=8.0, slow_uv=0.0, seed=0):
 
 def test_noise_has_the_size_it_was_asked_for_on_every_contact():
     np.testing.assert_allclose(traces().std(axis=0), 8.0, rtol=0.03)
+
+
+def test_sources_and_offsets_are_added_to_scaled_noise():
+    rng = np.random.default_rng(4)
+    own, sources, profiles, offsets_uv = (rng.normal(0, 1, s).astype(np.float32) for s in ((9, 5), (9, 3), (3, 5), 5))
+    expected = simulate.mixed(own, 2.5, sources, profiles, offsets_uv)
+    module._mix(own, np.float32(2.5), sources, profiles, offsets_uv)
+    np.testing.assert_allclose(own, expected, atol=1e-5)
+
+
+def test_the_parts_of_the_noise_add_up_to_its_variance():
+    """On each contact: its own, and what the profiles of the local sources and of the common one give."""
+    noise = Noise(CONTACTS, 8.0, 0.0, np.random.default_rng(0))
+    profiles = noise._profiles[: noise._num_noises].astype(np.float64)
+    np.testing.assert_allclose(noise._own_uv**2 / 64, 0.8, rtol=1e-5)
+    np.testing.assert_allclose((profiles[:-1] ** 2).sum(axis=0) / 64, 0.15, rtol=1e-5)
+    np.testing.assert_allclose(profiles[-1] ** 2 / 64, 0.05, rtol=1e-5)
 
 
 def test_neighbours_share_some_noise_and_all_contacts_a_little():
