@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib import import_module
@@ -22,6 +23,14 @@ class Parameters(BaseModel):
     """Base of every method's parameter model: unknown keys are errors, values never change once validated."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+def whole_samples(duration_ms: float, sampling_frequency_hz: float) -> int:
+    """A duration in whole samples, rounded down.
+
+    A thousandth of a sample is added first: rates are measured ones (29999.95 Hz), which should not cost a sample.
+    """
+    return math.floor(duration_ms * sampling_frequency_hz / 1000.0 + 1e-3)
 
 
 class ApplyParameters(Parameters):

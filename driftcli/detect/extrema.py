@@ -7,7 +7,6 @@ the row, a second one looks at eight marks at a time.
 
 from __future__ import annotations
 
-import math
 from typing import Literal
 
 import numba
@@ -30,12 +29,8 @@ class Parameters(model.Parameters):
     exclude_sweep_ms: float = Field(default=1.0, gt=0)
 
     def sweep_samples(self, sampling_frequency_hz: float) -> int:
-        """`exclude_sweep_ms` in whole samples, rounded down.
-
-        A thousandth of a sample is added first, as for the waveforms of the localization: rates are measured ones
-        (29999.95 Hz), which should not cost a sample.
-        """
-        return math.floor(self.exclude_sweep_ms * sampling_frequency_hz / 1000.0 + 1e-3)
+        """`exclude_sweep_ms` in whole samples."""
+        return model.whole_samples(self.exclude_sweep_ms, sampling_frequency_hz)
 
 
 def heights(

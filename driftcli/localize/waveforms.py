@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import numba
@@ -34,13 +33,9 @@ class Span:
 
     @classmethod
     def of(cls, parameters: Parameters, sampling_frequency_hz: float) -> Span:
-        """The span of `parameters` in whole samples, rounded down; it always holds the peak.
-
-        A thousandth of a sample is added first, as for the sweep of the detection: rates are measured ones (29999.95
-        Hz), which should not cost a sample.
-        """
+        """The span of `parameters` in whole samples; it always holds the peak."""
         before, after = (
-            math.floor(ms * sampling_frequency_hz / 1000.0 + 1e-3) for ms in (parameters.ms_before, parameters.ms_after)
+            model.whole_samples(ms, sampling_frequency_hz) for ms in (parameters.ms_before, parameters.ms_after)
         )
         return cls(before, max(after, 1))
 
