@@ -11,7 +11,7 @@ without any positive correlation never do, bins without peaks take the displacem
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Sequence
 from typing import Literal
 
 import numpy as np
@@ -20,12 +20,17 @@ from pydantic import Field, model_validator
 
 from driftcli.errors import UsageError
 from driftcli.estimate.histogram import motion_histogram, spatial_bins, temporal_bins
-from driftcli.estimate.pairwise import Pairs, pairwise_displacements
-from driftcli.estimate.solve import Equations, solve_pairs, solve_pairs_robust, solve_with_priors
-from driftcli.estimate.windows import WindowParameters, each_window, spatial_windows
-from driftcli.model import DepthPeaks, Motion, Reporter
+from driftcli.estimate.pairwise import Pairs, pair_width, pairwise_displacements
+from driftcli.estimate.solve import Equations, mean_displacements, solve_pairs, solve_pairs_robust, solve_with_priors
+from driftcli.estimate.windows import WindowParameters, spatial_windows
+from driftcli.model import DepthPeaks, Motion
+from driftcli.reporter import Reporter
 
 _MODE_STEP_UM = 0.1
+# The pairs of one window, all that grows with the square of the duration, may take so much memory: a lag and a
+# correlation each, and which of them count or, over and over, a copy of the weights that still do.
+_LARGEST_BYTES = 4e9
+_BYTES_PER_PAIR = {"lsmr": 6, "gradient_descent": 6, "lsqr_robust": 10}
 
 
 class Parameters(WindowParameters):
@@ -82,6 +87,8 @@ class Parameters(WindowParameters):
             raise ValueError(f"max_displacement_um={self.max_displacement_um:g} is less than bin_um={self.bin_um:g}")
         if self.time_horizon_s is not None and self.time_horizon_s <= self.bin_s:
             raise ValueError(f"time_horizon_s={self.time_horizon_s:g} must be more than bin_s={self.bin_s:g}")
+        if self.weight_scale == "exp" and not self.normalized_xcorr:
+            raise ValueError("weight_scale exp needs normalized_xcorr: without, the weights have no upper bound")
         return self
 
 
@@ -95,11 +102,13 @@ def estimate(
 ) -> Motion:
     """Motion of one shank whose contacts lie at depths from span_um[0] to span_um[1].
 
-    `jobs` threads work on as many windows at a time; the result is the same for any number of them.
+    One window is worked on at a time, by `jobs` threads; the result is the same for any number of them.
     InputError if there are no peaks within reach or a peak's time, depth or amplitude is not finite; UsageError if the
-    reference time lies outside the recording.
+    reference time lies outside the recording or a window's pairs would take too much memory; OutputError if the
+    temporary file of `spatial_prior` can't be written.
     """
     edges_s = temporal_bins(duration_s, parameters.bin_s)
+    _check_memory(len(edges_s) - 1, parameters)
     edges_um = spatial_bins(span_um, parameters.bin_um, parameters.hist_margin_um)
     histogram = motion_histogram(
         peaks,
@@ -112,57 +121,73 @@ def estimate(
     windows, centres_um = spatial_windows(parameters, span_um, (edges_um[1:] + edges_um[:-1]) / 2, reporter)
 
     def pairs(window: int) -> Pairs:
-        return _pairs(histogram, windows[window], parameters)
-
-    def alone(window: int) -> NDArray[np.float64]:
-        return _one_window(pairs(window), parameters)
+        reporter.progress("estimate", window, len(windows))
+        return _pairs(histogram, windows[window], parameters, jobs)
 
     if parameters.spatial_prior:
-        all_pairs = each_window(pairs, len(windows), jobs, reporter)
-        displacement = _with_priors(all_pairs, (len(windows), len(histogram)), parameters)
+        displacement = _with_priors(pairs, range(len(windows)), len(histogram), parameters)
     else:
-        displacement = np.stack(list(each_window(alone, len(windows), jobs, reporter)), axis=1)
+        each = [_one_window(pairs, window, len(histogram), parameters) for window in range(len(windows))]
+        displacement = np.stack(each, axis=1)
         if parameters.force_spatial_median_continuity:
             _join_medians(displacement)
+    reporter.progress("estimate", len(windows), len(windows))
     displacement -= _reference(displacement, edges_s, parameters)
     return Motion(displacement, (edges_s[1:] + edges_s[:-1]) / 2, centres_um)
 
 
-def _pairs(histogram: NDArray[np.float64], window: NDArray[np.float64], parameters: Parameters) -> Pairs:
-    horizon_bins = None
-    if parameters.time_horizon_s is not None:
-        horizon_bins = math.ceil(parameters.time_horizon_s / parameters.bin_s)
+def _horizon_bins(parameters: Parameters) -> int | None:
+    if parameters.time_horizon_s is None:
+        return None
+    return math.ceil(parameters.time_horizon_s / parameters.bin_s)
+
+
+def _check_memory(n_bins: int, parameters: Parameters) -> None:
+    """UsageError if the pairs of one window would take more than `_LARGEST_BYTES`."""
+    bytes_per_pair = _BYTES_PER_PAIR[parameters.convergence_method]
+    needed = n_bins * pair_width(n_bins, _horizon_bins(parameters)) * bytes_per_pair
+    if needed > _LARGEST_BYTES:
+        horizon_s = (_LARGEST_BYTES // (n_bins * bytes_per_pair) + 1) // 2 * parameters.bin_s
+        raise UsageError(
+            f"comparing {n_bins} temporal bins of {parameters.bin_s:g} s with each other takes {needed / 1e9:.3g} GB, "
+            f"more than {_LARGEST_BYTES / 1e9:g} GB",
+            f"set estimate.time_horizon_s, to {horizon_s:g} or less, or make estimate.bin_s larger",
+        )
+
+
+def _pairs(histogram: NDArray[np.float64], window: NDArray[np.float64], parameters: Parameters, jobs: int) -> Pairs:
     return pairwise_displacements(
         histogram,
         window,
         parameters.bin_um,
         max_displacement_um=parameters.max_displacement_um,
-        horizon_bins=horizon_bins,
+        horizon_bins=_horizon_bins(parameters),
         normalized=parameters.normalized_xcorr,
         centered=parameters.centered_xcorr,
+        jobs=jobs,
     )
 
 
-def _one_window(pairs: Pairs, parameters: Parameters) -> NDArray[np.float64]:
+def _one_window(
+    pairs_of: Callable[[int], Pairs], window: int, n_bins: int, parameters: Parameters
+) -> NDArray[np.float64]:
     """(T,) displacements of one window from its pairs."""
     if parameters.convergence_method == "lsmr":
-        return _with_priors([pairs], (1, len(pairs.first)), parameters)[:, 0]
+        return _with_priors(pairs_of, [window], n_bins, parameters)[:, 0]
+    pairs = pairs_of(window)
     weights = _weights(pairs, parameters)
     if parameters.convergence_method == "gradient_descent":
-        return solve_pairs(pairs, weights) + _row_means(pairs, weights).mean()
+        mean = mean_displacements(pairs, weights).mean()
+        return solve_pairs(pairs, weights) + mean
     return solve_pairs_robust(pairs, weights, parameters.robust_regression_sigma, parameters.lsqr_robust_n_iter)
 
 
-def _with_priors(each_pairs: Iterable[Pairs], shape: tuple[int, int], parameters: Parameters) -> NDArray[np.float64]:
-    """(T, W) displacements of `shape[0]` windows of `shape[1]` temporal bins, solved together."""
-    start = np.zeros(shape)
-    with Equations(*shape) as equations:
-        for window, pairs in enumerate(each_pairs):
-            weights = _weights(pairs, parameters)
-            if not parameters.soft_weights:
-                weights = (weights > 0).astype(np.float32)
-            start[window] = _row_means(pairs, weights)
-            equations.add(pairs, weights)
+def _with_priors(
+    pairs_of: Callable[[int], Pairs], windows: Sequence[int], n_bins: int, parameters: Parameters
+) -> NDArray[np.float64]:
+    """(T, W) displacements of some windows, solved together; the pairs of one of them are held at a time."""
+    with Equations(len(windows), n_bins) as equations:
+        start = np.stack([_add_window(equations, pairs_of(window), parameters) for window in windows])
         solution = solve_with_priors(
             equations,
             start,
@@ -174,18 +199,28 @@ def _with_priors(each_pairs: Iterable[Pairs], shape: tuple[int, int], parameters
     return solution.T
 
 
+def _add_window(equations: Equations, pairs: Pairs, parameters: Parameters) -> NDArray[np.float64]:
+    """Add a window's pairs to the equations; gives the mean displacement of each bin, (T,), a first guess."""
+    weights = _weights(pairs, parameters) if parameters.soft_weights else _all_or_nothing(pairs, parameters)
+    start = mean_displacements(pairs, weights)
+    equations.add(pairs, weights)
+    return start
+
+
+def _all_or_nothing(pairs: Pairs, parameters: Parameters) -> NDArray[np.uint8]:
+    """(T, width) 1 for each pair that counts, else 0."""
+    return (pairs.correlation > parameters.corr_threshold).view(np.uint8)
+
+
 def _weights(pairs: Pairs, parameters: Parameters) -> NDArray[np.float32]:
-    """(T, width) weight of each pair, 0 for those that do not count."""
-    counts = pairs.correlation > parameters.corr_threshold
-    if parameters.weight_scale == "linear":
-        return np.where(counts, pairs.correlation, np.float32(0))
-    return np.where(counts, np.exp((pairs.correlation - 1) / np.float32(parameters.error_sigma)), np.float32(0))
-
-
-def _row_means(pairs: Pairs, weights: NDArray[np.float32]) -> NDArray[np.float64]:
-    """(T,) mean displacement of each temporal bin from those that count; a first guess, and the solution's mean."""
-    counts = weights > 0
-    return (pairs.displacement_um * counts).sum(axis=1, dtype=np.float64) / np.maximum(counts.sum(axis=1), 1)
+    """(T, width) weight of each pair, 0 for those that do not count; takes the correlation's place in memory."""
+    counts, weights = pairs.correlation > parameters.corr_threshold, pairs.correlation
+    if parameters.weight_scale == "exp":
+        weights -= 1
+        weights /= np.float32(parameters.error_sigma)
+        np.exp(weights, out=weights)
+    weights *= counts
+    return weights
 
 
 def _join_medians(displacement: NDArray[np.float64]) -> None:

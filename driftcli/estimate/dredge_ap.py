@@ -6,6 +6,9 @@ which change its motion by some nanometres: the root of a Gaussian window weighs
 window weighs one of them and pairs are compared from either side; lags reach `max_disp_um` either way in all windows
 (there: up to twice as far where a window touches one end of the shank); `time_horizon_s` holds for every bin_s (there
 it is compared with a number of bins), and pairs farther apart than that are never made.
+`thomas_kw` is written out as `lambda_t`, `lambda_s` and `eps`, `xcorr_kw` as `centered` and `normalized`; `device`,
+`batching_mode`, `chunk_len_s`, `post_transform`, `amp_scale_fn` and `precomputed_D_C_maxdisp` have no counterpart.
+Without `normalized` the weights of pairs are kept in single precision, which takes up to four times the memory.
 """
 
 from __future__ import annotations
@@ -19,15 +22,15 @@ from typing import Literal
 import numba
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import Field, model_validator
 from scipy.ndimage import maximum_filter1d
 
-from driftcli.errors import InputError, UsageError
 from driftcli.estimate.dredge_correlate import Block, Correlator
 from driftcli.estimate.dredge_solve import PairEquations
-from driftcli.estimate.histogram import motion_histogram, spatial_bins, temporal_bins
+from driftcli.estimate.histogram import check_peaks, motion_histogram, spatial_bins, temporal_bins, within
 from driftcli.estimate.windows import WindowParameters, spatial_windows
-from driftcli.model import DepthPeaks, Motion, Reporter
+from driftcli.model import DepthPeaks, Motion
+from driftcli.reporter import Reporter
 
 # Temporal bins whose matches are looked for at once; they and their neighbours' spectra are held in memory.
 _STRETCH = 1024
@@ -76,6 +79,14 @@ class Parameters(WindowParameters):
     lambda_s: float = Field(default=1.0, ge=0)
     eps: float = Field(default=1e-3, gt=0)
 
+    @model_validator(mode="after")
+    def _fit_together(self) -> Parameters:
+        if self.time_horizon_s is not None and self.time_horizon_s < self.bin_s:
+            raise ValueError(f"time_horizon_s={self.time_horizon_s:g} is less than bin_s={self.bin_s:g}")
+        if self.max_disp_um is not None and self.max_disp_um < self.bin_um:
+            raise ValueError(f"max_disp_um={self.max_disp_um:g} is less than bin_um={self.bin_um:g}")
+        return self
+
 
 def estimate(
     peaks: DepthPeaks,
@@ -88,8 +99,9 @@ def estimate(
     """Motion of one shank whose contacts lie at depths from span_um[0] to span_um[1].
 
     `jobs` threads work on as many windows at a time; the result is the same for any number of them.
-    InputError if there are no peaks within the span or a peak's time, depth or amplitude is not finite; UsageError
-    if `time_horizon_s` or `max_disp_um` is less than a bin.
+    `reporter` is told if no two bins could be compared. InputError if there are no peaks within the span or a peak's
+    time, depth or amplitude is not finite; UsageError if the displacements don't settle or
+    the weights of pairs would take too much memory.
     """
     edges_s = temporal_bins(duration_s, parameters.bin_s)
     edges_um = spatial_bins(span_um, parameters.bin_um, 0.0)
@@ -100,6 +112,8 @@ def estimate(
     # The weights of unnormalized correlations have no upper bound, so they can't be kept in few steps.
     equations = PairEquations(len(windows), raster.n_bins, reach, exact=None if parameters.normalized else True)
     comparison.fill(equations, reporter, jobs)
+    if raster.n_bins > 1 and not equations.weights.any():
+        reporter.message(comparison.why_no_pairs())
     displacement_um = equations.solve(parameters.lambda_t, parameters.lambda_s, parameters.eps)
     return Motion(displacement_um, _centres(edges_s), centres_um)
 
@@ -114,7 +128,7 @@ class _Raster:
         edges_um: NDArray[np.float64],
         parameters: Parameters,
     ) -> None:
-        _check(peaks, edges_s, edges_um)
+        check_peaks(peaks, edges_s, edges_um)
         self._peaks, self._edges_s, self._edges_um = peaks, edges_s, edges_um
         self._parameters = parameters
         self._margin = 0
@@ -135,12 +149,12 @@ class _Raster:
         peaks, edges_s, parameters = self._peaks, self._edges_s[low : high + 1], self._parameters
         # Only the very last bin holds its upper edge.
         side: Literal["left", "right"] = "right" if high == self.n_bins else "left"
-        within = slice(np.searchsorted(peaks.time_s, edges_s[0]), np.searchsorted(peaks.time_s, edges_s[-1], side))
-        inside = _between(peaks.depth_um[within], self._edges_um)
+        here = slice(np.searchsorted(peaks.time_s, edges_s[0]), np.searchsorted(peaks.time_s, edges_s[-1], side))
+        inside = within(peaks.depth_um[here], self._edges_um)
         if not inside.any():
             return np.zeros((last - first, len(self._edges_um) - 1), dtype=np.float32)
         histogram = motion_histogram(
-            DepthPeaks(peaks.time_s[within][inside], peaks.depth_um[within][inside], peaks.amplitude[within][inside]),
+            DepthPeaks(peaks.time_s[here][inside], peaks.depth_um[here][inside], peaks.amplitude[here][inside]),
             edges_s,
             self._edges_um,
             weight_with_amplitude=True,
@@ -214,6 +228,23 @@ class _Comparison:
                     found.append(block.correlation[(later > 0) & (later <= apart)])
         return float(np.percentile(np.concatenate(found), percentile))
 
+    def why_no_pairs(self) -> str:
+        """What to tell the user where no pair of different bins has any weight."""
+        parameters = self.parameters
+        contents = [
+            self._content(stretch.raster, window).max()
+            for stretch in self._stretches(0)
+            for window in range(len(self.windows))
+        ]
+        text = "no two temporal bins could be lined up, so no motion is found: "
+        if parameters.do_window_weights and max(contents) < parameters.weights_threshold_high:
+            return text + (
+                f"the largest content of a bin is {max(contents):.3g}, below weights_threshold_low="
+                f"{parameters.weights_threshold_low:g} or weights_threshold_high={parameters.weights_threshold_high:g}"
+                "; amplitudes should be in uV (detect --gain-to-uv)"
+            )
+        return text + f"none correlate by the mincorr of {self._mincorr():.3g} or more"
+
     def _stretches(self, reach: int) -> Iterator[_Stretch]:
         n_bins = self.raster.n_bins
         for first in range(0, n_bins, _STRETCH):
@@ -237,40 +268,22 @@ class _Comparison:
         return Correlator(stretch.raster, *weights, self.max_lag, *options).best(stretch.n_templates, reach)
 
     def _doubts(self, raster: NDArray[np.float32], window: int) -> NDArray[np.float64]:
-        """(N,) what a lack of content under the window adds to the variance of each row's pairs; infinite: no weight.
-
-        The content is the mean amplitude that the window holds.
-        """
+        """(N,) what a lack of content adds to the variance of each row's pairs; infinite: they have no weight."""
         parameters = self.parameters
         if not parameters.do_window_weights:
             return np.zeros(len(raster))
-        # Not a matrix product: libraries may add in another order with another number of threads.
-        content = np.einsum("d,td->t", self.windows[window], raster, optimize=False)
+        content = self._content(raster, window)
         with np.errstate(divide="ignore"):
             doubts = 1 / content
         doubts[content > parameters.weights_threshold_high] = 0
         doubts[content < parameters.weights_threshold_low] = np.inf
         return doubts
 
-
-def _check(peaks: DepthPeaks, edges_s: NDArray[np.float64], edges_um: NDArray[np.float64]) -> None:
-    """InputError for peaks that no image can be made of."""
-    if len(peaks) == 0:
-        raise InputError("there are no peaks to estimate motion from", "lower detect.detect_threshold")
-    for name, values in (("time", peaks.time_s), ("depth", peaks.depth_um), ("amplitude", peaks.amplitude)):
-        broken = len(peaks) - int(np.isfinite(values).sum())
-        if broken:
-            raise InputError(f"the {name} of {broken} of {len(peaks)} peaks is NaN or infinite", "localize them again")
-    if not (_between(peaks.time_s, edges_s) & _between(peaks.depth_um, edges_um)).any():
-        raise InputError(
-            f"none of {len(peaks)} peaks lies within {edges_s[-1]:g} s and depths from {edges_um[0]:g} to "
-            f"{edges_um[-1]:g} um",
-            "check that the peaks belong to this probe and recording",
-        )
-
-
-def _between(values: NDArray[np.float64], edges: NDArray[np.float64]) -> NDArray[np.bool_]:
-    return (values >= edges[0]) & (values <= edges[-1])
+    def _content(self, raster: NDArray[np.float32], window: int) -> NDArray[np.float64]:
+        """(N,) the mean amplitude that the window holds in each row."""
+        # Not a matrix product: libraries may add in another order with another number of threads.
+        content: NDArray[np.float64] = np.einsum("d,td->t", self.windows[window], raster, optimize=False)
+        return content
 
 
 def _centres(edges: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -282,13 +295,7 @@ def _reach(parameters: Parameters, n_bins: int) -> int:
     if parameters.time_horizon_s is None:
         return n_bins - 1
     # A horizon of a whole number of bins includes the last of them whatever the division's rounding.
-    reach = int(parameters.time_horizon_s / parameters.bin_s + 1e-9)
-    if reach == 0:
-        raise UsageError(
-            f"time_horizon_s={parameters.time_horizon_s:g} is less than one temporal bin, bin_s={parameters.bin_s:g}",
-            "make estimate.time_horizon_s larger or estimate.bin_s smaller",
-        )
-    return min(reach, n_bins - 1)
+    return min(int(parameters.time_horizon_s / parameters.bin_s + 1e-9), n_bins - 1)
 
 
 def _max_lag(parameters: Parameters, edges_um: NDArray[np.float64], n_windows: int) -> int:
@@ -297,11 +304,6 @@ def _max_lag(parameters: Parameters, edges_um: NDArray[np.float64], n_windows: i
     if max_disp_um is None:
         rigid = n_windows == 1
         max_disp_um = (edges_um[-1] - edges_um[0]) // 4 if rigid else parameters.win_scale_um // 4
-    elif max_disp_um < parameters.bin_um:
-        raise UsageError(
-            f"max_disp_um={max_disp_um:g} is less than one spatial bin, bin_um={parameters.bin_um:g}",
-            "make estimate.max_disp_um larger or estimate.bin_um smaller",
-        )
     return min(int(max_disp_um // parameters.bin_um), len(edges_um) - 2)
 
 

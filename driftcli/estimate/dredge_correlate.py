@@ -185,7 +185,8 @@ def _per_overlap(
     template_weights: NDArray[np.float64], input_weights: NDArray[np.float64], max_lag: int
 ) -> NDArray[np.float64]:
     """(lags,) one over the sum of the products of weights that meet; 0 where they hardly do."""
-    overlap = np.correlate(np.pad(input_weights, max_lag), template_weights)
+    met = np.lib.stride_tricks.sliding_window_view(np.pad(input_weights, max_lag), len(template_weights))
+    overlap = np.array([(template_weights * weights).sum() for weights in met])
     enough = overlap > _LEAST_OVERLAP * overlap.max()
     return np.divide(1, overlap, out=np.zeros_like(overlap), where=enough)
 

@@ -14,12 +14,13 @@ from typing import Any
 import numba
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import cho_solve_banded, cholesky_banded
 
-from driftcli.errors import DriftcliError
+from driftcli.errors import UsageError
+from driftcli.estimate import banded
 
 # Bytes of pair weights up to which they are kept in single precision; more than that in 1/127 steps of one byte.
 _EXACT_BYTES = 2**27
+_LARGEST_BYTES = 4e9
 _STEPS = 127
 # The squared size of the preconditioned residual at which the solution is good to far below a nanometre.
 _TOLERANCE = 1e-24
@@ -39,9 +40,20 @@ class PairEquations:
     """
 
     def __init__(self, n_windows: int, n_bins: int, reach: int, exact: bool | None = None) -> None:
-        """`reach`: how many bins apart pairs may be. `exact`: see `_EXACT_BYTES`; needed where weights exceed 2."""
+        """`reach`: how many bins apart pairs may be. `exact`: see `_EXACT_BYTES`; needed where weights exceed 2.
+
+        UsageError if the weights would take more than `_LARGEST_BYTES`.
+        """
+        n_weights = n_windows * n_bins * reach
         if exact is None:
-            exact = 4 * n_windows * n_bins * reach <= _EXACT_BYTES
+            exact = 4 * n_weights <= _EXACT_BYTES
+        needed = 4 * n_weights if exact else n_weights
+        if needed > _LARGEST_BYTES:
+            raise UsageError(
+                f"comparing {n_bins} temporal bins with up to {reach} others in {n_windows} windows takes "
+                f"{needed / 1e9:.3g} GB, more than {_LARGEST_BYTES / 1e9:g} GB",
+                "make estimate.time_horizon_s smaller or estimate.bin_s larger",
+            )
         self.steps = 1 if exact else _STEPS
         self.weights = np.zeros((n_windows, n_bins, reach), dtype=np.float32 if exact else np.uint8)
         self.targets = np.zeros((n_windows, n_bins))
@@ -117,21 +129,23 @@ def _factorize(
     """Banded Cholesky factor of (T, W) equations with (W, T, K) weights off the diagonal; order: time, then window."""
     n_bins, n_windows = diagonal.shape
     reach = weights.shape[2]
-    bands = np.zeros((max(n_windows + 2, reach * n_windows + 1), n_bins, n_windows))
-    bands[0] = diagonal
+    columns = np.zeros((n_bins, n_windows, max(n_windows + 2, reach * n_windows + 1)))
+    columns[..., 0] = diagonal
     for v in range(n_windows):
         for w in range(max(0, v - 1), min(n_windows, v + 2)):
             if w >= v:
-                bands[w - v, :, v] += _laplacian_diagonal(n_bins) * between_windows[w, v]
-            bands[n_windows + w - v, :-1, v] -= between_windows[w, v] / 2
+                columns[:, v, w - v] += _laplacian_diagonal(n_bins) * between_windows[w, v]
+            columns[:-1, v, n_windows + w - v] -= between_windows[w, v] / 2
     for k in range(min(reach, n_bins - 1)):
-        bands[(k + 1) * n_windows, : -1 - k] -= weights[:, : -1 - k, k].T
-    factor: NDArray[np.float64] = cholesky_banded(bands.reshape(len(bands), -1), lower=True, check_finite=False)
+        columns[: -1 - k, :, (k + 1) * n_windows] -= weights[:, : -1 - k, k].T
+    factor = columns.reshape(n_bins * n_windows, -1)
+    banded.factorize(factor)
     return factor
 
 
 def _solve_factorized(factor: NDArray[np.float64], x: NDArray[np.float64]) -> NDArray[np.float64]:
-    solution: NDArray[np.float64] = cho_solve_banded((factor, True), x.ravel(), check_finite=False)
+    solution = x.flatten()
+    banded.solve(factor, solution)
     return solution.reshape(x.shape)
 
 
@@ -151,7 +165,7 @@ def _conjugate_gradients(system: _System, targets: NDArray[np.float64]) -> NDArr
         z = system.precondition(residual)
         previous, size = size, _dot(residual, z)
         direction = z + size / previous * direction
-    raise DriftcliError(
+    raise UsageError(
         f"the displacements did not settle within {_MAX_ITERATIONS} iterations",
         "raise estimate.eps or estimate.lambda_t",
     )

@@ -17,16 +17,21 @@ from scipy.ndimage import gaussian_filter1d
 from driftcli.errors import InputError, UsageError
 from driftcli.model import DepthPeaks
 
-# One sample of most recordings is shorter: the sample that lies exactly on the last edge needs no bin of its own.
-_ONE_SAMPLE_S = 5.5e-5
+# A duration that is longer than whole bins by less than this share of a bin is one of whole bins, and rounding.
+_ROUNDING = 1e-6
 
 
 def temporal_bins(duration_s: float, bin_s: float) -> NDArray[np.float64]:
-    """(T + 1,) edges in seconds that cover a recording of `duration_s`, from 0 on, T >= 1."""
+    """(T + 1,) edges in seconds that cover a recording of `duration_s`, from 0 on, T >= 1.
+
+    As many as SpikeInterface 0.105.3 has, which only counts a single sample beyond whole bins to the bin before.
+    """
     if not duration_s > 0:
         raise InputError(f"the recording's duration is {duration_s:g} s", "estimate on a recording with samples")
-    n_bins = max(1, math.ceil((duration_s - _ONE_SAMPLE_S) / bin_s))
-    return np.arange(n_bins + 1, dtype=np.float64) * bin_s
+    n_bins = max(1, math.ceil(duration_s / bin_s - _ROUNDING))
+    edges = np.arange(n_bins + 1, dtype=np.float64) * bin_s
+    edges[-1] = max(edges[-1], duration_s)
+    return edges
 
 
 def spatial_bins(span_um: tuple[float, float], bin_um: float, hist_margin_um: float) -> NDArray[np.float64]:
@@ -44,6 +49,29 @@ def spatial_bins(span_um: tuple[float, float], bin_um: float, hist_margin_um: fl
     return edges if len(edges) > 1 else np.array([lowest, lowest + bin_um])
 
 
+def check_peaks(
+    peaks: DepthPeaks, temporal_edges_s: NDArray[np.float64], spatial_edges_um: NDArray[np.float64]
+) -> None:
+    """InputError if there are no peaks, none within the edges, or a time, depth or amplitude that is not finite."""
+    if len(peaks) == 0:
+        raise InputError("there are no peaks to estimate motion from", "lower detect.detect_threshold")
+    for name, values in (("time", peaks.time_s), ("depth", peaks.depth_um), ("amplitude", peaks.amplitude)):
+        broken = int(np.count_nonzero(~np.isfinite(values)))
+        if broken:
+            raise InputError(f"the {name} of {broken} of {len(peaks)} peaks is NaN or infinite", "localize them again")
+    if not (within(peaks.time_s, temporal_edges_s) & within(peaks.depth_um, spatial_edges_um)).any():
+        raise InputError(
+            f"none of the {len(peaks)} peaks lies within {temporal_edges_s[-1]:g} s and depths from "
+            f"{spatial_edges_um[0]:g} to {spatial_edges_um[-1]:g} um",
+            "check that the peaks belong to this probe and recording",
+        )
+
+
+def within(values: NDArray[np.float64], edges: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Which values lie in a bin; the last bin holds its upper edge, too."""
+    return (values >= edges[0]) & (values <= edges[-1])
+
+
 def motion_histogram(
     peaks: DepthPeaks,
     temporal_edges_s: NDArray[np.float64],
@@ -57,7 +85,7 @@ def motion_histogram(
     """(T, D) number of peaks in each bin, or their summed or mean absolute amplitude, smoothed by Gaussians.
 
     `avg_in_bin` turns the sum of amplitudes into their mean. The smoothing is given as the Gaussian's sigma; beyond
-    the borders there is nothing. InputError as of `_rows_and_columns`.
+    the borders there is nothing. InputError as of `check_peaks`.
     """
     rows, columns = _rows_and_columns(peaks, temporal_edges_s, spatial_edges_um)
     shape = (len(temporal_edges_s) - 1, len(spatial_edges_um) - 1)
@@ -70,12 +98,10 @@ def motion_histogram(
             histogram /= np.maximum(counts, 1)
     else:
         _add(histogram, rows, columns, np.ones(len(peaks)))
-    if depth_smooth_um is not None:
-        sigma = depth_smooth_um / (spatial_edges_um[1] - spatial_edges_um[0])
-        histogram = gaussian_filter1d(histogram, sigma, axis=1, mode="constant")
-    if time_smooth_s is not None:
-        sigma = time_smooth_s / (temporal_edges_s[1] - temporal_edges_s[0])
-        histogram = gaussian_filter1d(histogram, sigma, axis=0, mode="constant")
+    smoothings = ((1, depth_smooth_um, spatial_edges_um), (0, time_smooth_s, temporal_edges_s))
+    for axis, sigma, edges in smoothings:
+        if sigma is not None:
+            histogram = gaussian_filter1d(histogram, sigma / (edges[1] - edges[0]), axis, mode="constant")
     return histogram
 
 
@@ -99,7 +125,7 @@ def amplitude_histogram(
     """Number of peaks in each bin of time, depth and log amplitude.
 
     The amplitude bins split the range between the smallest and the largest log10 of the absolute amplitudes evenly.
-    InputError as of `_rows_and_columns`.
+    InputError as of `check_peaks`.
     """
     rows, columns = _rows_and_columns(peaks, temporal_edges_s, spatial_edges_um)
     layers = _bins(_scaled_log(peaks.amplitude), np.linspace(0, 1, num_amp_bins + 1))
@@ -115,24 +141,10 @@ def amplitude_histogram(
 def _rows_and_columns(
     peaks: DepthPeaks, temporal_edges_s: NDArray[np.float64], spatial_edges_um: NDArray[np.float64]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Temporal and spatial bin of each peak, both -1 for peaks outside.
-
-    InputError if there are no peaks, none inside, or a time, depth or amplitude that is not finite.
-    """
-    if len(peaks) == 0:
-        raise InputError("there are no peaks to estimate motion from", "lower detect.detect_threshold")
-    for name, values in (("time", peaks.time_s), ("depth", peaks.depth_um), ("amplitude", peaks.amplitude)):
-        broken = int(np.count_nonzero(~np.isfinite(values)))
-        if broken:
-            raise InputError(f"the {name} of {broken} of {len(peaks)} peaks is NaN or infinite", "localize them again")
+    """Temporal and spatial bin of each peak, both -1 for peaks outside. InputError as of `check_peaks`."""
+    check_peaks(peaks, temporal_edges_s, spatial_edges_um)
     rows, columns = _bins(peaks.time_s, temporal_edges_s), _bins(peaks.depth_um, spatial_edges_um)
     outside = (rows < 0) | (columns < 0)
-    if outside.all():
-        raise InputError(
-            f"none of {len(peaks)} peaks lies within {temporal_edges_s[-1]:g} s and depths from "
-            f"{spatial_edges_um[0]:g} to {spatial_edges_um[-1]:g} um",
-            "check that the peaks belong to this probe and recording",
-        )
     rows[outside] = columns[outside] = -1
     return rows, columns
 

@@ -9,6 +9,7 @@ neighbours'. Only the bins of the histogram that hold peaks are ever looked at.
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 import numba
@@ -18,8 +19,9 @@ from pydantic import Field
 from scipy.ndimage import gaussian_filter, gaussian_filter1d
 
 from driftcli.estimate.histogram import AmplitudeHistogram, amplitude_histogram, spatial_bins, temporal_bins
-from driftcli.estimate.windows import WindowParameters, each_window, spatial_windows
-from driftcli.model import DepthPeaks, Motion, Reporter
+from driftcli.estimate.windows import WindowParameters, spatial_windows
+from driftcli.model import DepthPeaks, Motion
+from driftcli.reporter import Reporter
 
 # Where the window weighs less, it ends.
 _WINDOW_ENDS = 1e-5
@@ -79,8 +81,12 @@ def estimate(
     def covariances(window: int) -> NDArray[np.float64]:
         return _window_covariances(histogram, whole_shifts, template, windows[window], parameters.num_shifts_block)
 
-    each = np.stack(list(each_window(covariances, len(windows), jobs, reporter)), axis=2)
-    shifts = whole_shifts[:, None] + _best_fine_shifts(each, parameters)
+    each = []
+    with ThreadPoolExecutor(jobs) as pool:
+        for covariance in pool.map(covariances, range(len(windows))):
+            each.append(covariance)
+            reporter.progress("estimate", len(each), len(windows))
+    shifts = whole_shifts[:, None] + _best_fine_shifts(np.stack(each, axis=2), parameters)
     centres_s = (edges_s[1:] + edges_s[:-1]) / 2
     displacement = -shifts * parameters.bin_um
     _fill_empty_bins(displacement, np.diff(histogram.starts) == 0, centres_s)

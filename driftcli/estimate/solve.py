@@ -7,14 +7,18 @@ few passes over the pairs, always in the same order. The solution is free up to 
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from typing import IO, Any
 
 import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from driftcli.errors import OutputError
 from driftcli.estimate.pairwise import Pairs
 
 # Bins that no pair and no prior reach lie between their neighbours: ties this weak move nothing else.
@@ -40,52 +44,73 @@ class Equations:
     """
 
     def __init__(self, n_windows: int, n_bins: int) -> None:
+        """OutputError if there is no place for a temporary file."""
         self.drive = np.zeros((n_windows, n_bins))
         self.degree = np.zeros((n_windows, n_bins))
         self.moments: list[Moments] = []
-        self._file = tempfile.TemporaryFile() if n_windows > 1 else None  # noqa: SIM115 - closed by __exit__
-        self._links: NDArray[np.float32] = np.zeros((0, 0), dtype=np.float32)
+        self._links: NDArray[Any] = np.zeros((0, 0), dtype=np.float32)
         self._first: NDArray[np.int64] = np.zeros(0, dtype=np.int64)
+        self._file: IO[bytes] | None = None
+        if n_windows > 1:
+            with _errors_of_file():
+                self._file = tempfile.TemporaryFile()  # noqa: SIM115 - closed by __exit__
 
     def __enter__(self) -> Equations:
         return self
 
     def __exit__(self, *_: object) -> None:
         if self._file is not None:
-            self._file.close()
+            with suppress(OSError):  # what a full disk didn't take is not needed any more
+                self._file.close()
 
-    def add(self, pairs: Pairs, weights: NDArray[np.float32]) -> None:
-        """Add the next window's pairs; those with a weight of 0, such as all beyond the horizon, do not count."""
+    def add(self, pairs: Pairs, weights: NDArray[Any]) -> None:
+        """Add the next window's pairs; those with a weight of 0, such as all beyond the horizon, do not count.
+
+        weights: (T, width) float32, or uint8 where all are 0 or 1; used up, as the links take their place. OutputError
+        if the temporary file can't be written.
+        """
         window = len(self.moments)
-        self._first, self._links = pairs.first, np.zeros_like(weights)
         net_weight = np.zeros(len(weights))
-        target_sum, target_squares = _normal_equations(
-            pairs.displacement_um,
-            weights,
-            pairs.first,
-            self._links,
-            self.drive[window],
-            self.degree[window],
-            net_weight,
+        count, target_sum, target_squares = _normal_equations(
+            pairs.lag, pairs.bin_um, pairs.first, weights, self.drive[window], self.degree[window], net_weight
         )
-        self.moments.append(Moments(int(np.count_nonzero(weights)), net_weight, target_sum, target_squares))
-        if self._file is not None:
-            self._links.tofile(self._file)
+        self.moments.append(Moments(count, net_weight, target_sum, target_squares))
+        self._first = pairs.first
+        if self._file is None:
+            self._links = weights
+            return
+        self._links = np.zeros_like(weights, shape=(0, weights.shape[1]))
+        with _errors_of_file():
+            self._file.write(weights.data)
+            self._file.flush()
 
     def subtract_links(self, displacement: NDArray[np.float64], out: NDArray[np.float64]) -> None:
         """out (W, T) -= links @ displacement."""
         for window, links in enumerate(self._each_window()):
             _subtract_links(links, self._first, displacement[window], out[window])
 
-    def _each_window(self) -> Iterator[NDArray[np.float32]]:
+    def _each_window(self) -> Iterator[NDArray[Any]]:
         if self._file is None:
             yield self._links
             return
-        self._file.flush()
+        links = np.empty((len(self._first), self._links.shape[1]), dtype=self._links.dtype)
         self._file.seek(0)
-        shape = self._links.shape
         for _ in self.moments:
-            yield np.fromfile(self._file, dtype=np.float32, count=shape[0] * shape[1]).reshape(shape)
+            with _errors_of_file():
+                self._file.readinto(links.data)  # type: ignore[attr-defined]
+            yield links
+
+
+@contextmanager
+def _errors_of_file() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        reason = os.strerror(error.errno) if error.errno else str(error)
+        raise OutputError(
+            f"cannot use a temporary file in {tempfile.gettempdir()}: {reason}",
+            "free some space there, or let TMPDIR name a folder on another disk",
+        ) from error
 
 
 def solve_with_priors(
@@ -116,8 +141,8 @@ def solve_with_priors(
     return solution - solution.mean() + start.mean()
 
 
-def solve_pairs(pairs: Pairs, weights: NDArray[np.float32]) -> NDArray[np.float64]:
-    """(T,) displacements of mean 0 from the weighted pairs of one window alone."""
+def solve_pairs(pairs: Pairs, weights: NDArray[Any]) -> NDArray[np.float64]:
+    """(T,) displacements of mean 0 from the weighted pairs of one window alone; the weights are used up."""
     n_bins = len(weights)
     no_priors = np.zeros((1, n_bins - 1)), np.zeros((0, n_bins))
     with Equations(1, n_bins) as equations:
@@ -126,22 +151,22 @@ def solve_pairs(pairs: Pairs, weights: NDArray[np.float32]) -> NDArray[np.float6
     return solution - solution.mean()
 
 
-def solve_pairs_robust(
-    pairs: Pairs, weights: NDArray[np.float32], sigma: float, n_iterations: int
-) -> NDArray[np.float64]:
+def solve_pairs_robust(pairs: Pairs, weights: NDArray[Any], sigma: float, n_iterations: int) -> NDArray[np.float64]:
     """As `solve_pairs`, solved up to `n_iterations` times, each without the pairs that fitted badly before.
 
     A pair fits badly if its residual is more than `sigma` standard deviations from the mean of all pairs'.
     """
-    kept = weights
+    kept = np.ones(weights.shape, dtype=np.bool_)
     for _ in range(n_iterations):
-        solution = solve_pairs(pairs, kept)
-        following = np.zeros_like(weights)
-        _keep_fitting(pairs.displacement_um, weights, pairs.first, solution, sigma, following)
-        if np.array_equal(following, kept):
+        solution = solve_pairs(pairs, weights * kept)
+        if not _keep_fitting(pairs.lag, pairs.bin_um, pairs.first, weights, solution, sigma, kept):
             break
-        kept = following
     return solution
+
+
+def mean_displacements(pairs: Pairs, weights: NDArray[Any]) -> NDArray[np.float64]:
+    """(T,) mean displacement of each temporal bin from all pairs of any weight; 0 where there is none."""
+    return _mean_lags(pairs.lag, weights) * pairs.bin_um
 
 
 def _priors_kept(
@@ -212,29 +237,40 @@ def _conjugate_gradients(
 
 
 @numba.njit(nogil=True, cache=True)
-def _normal_equations(target, weights, first, links, drive, degree, net_weight):  # type: ignore[no-untyped-def]
-    """Add all pairs to links (T, width), drive, degree and net_weight (T,); give the targets' sum and square sum."""
-    total, squares = 0.0, 0.0
+def _normal_equations(lag, bin_um, first, weights, drive, degree, net_weight):  # type: ignore[no-untyped-def]
+    """Add all pairs to drive, degree and net_weight (T,) and put their links in place of the weights (T, width).
+
+    Give the number of weights, the sum of the targets and the sum of their squares.
+    """
+    count, total, squares = 0, 0.0, 0.0
+    width = weights.shape[1]
     for i in range(len(weights)):
-        for k in range(weights.shape[1]):
-            weight = float(weights[i, k])
+        for k in range(width):
             j = first[i] + k
-            if weight == 0 or i == j:
+            weight = float(weights[i, k])
+            if weight != 0:
+                count += 1
+            if weight == 0 or j == i:
                 continue
-            goal = weight * target[i, k]
-            squared = weights[i, k] * weights[i, k]
-            links[i, k] += squared
-            links[j, i - first[j]] += squared
+            goal = weight * (bin_um * lag[i, k])
             drive[i] += weight * goal
             drive[j] -= weight * goal
             net_weight[i] += weight
             net_weight[j] -= weight
             total += goal
             squares += goal * goal
-    for i in range(len(links)):
-        for k in range(links.shape[1]):
-            degree[i] += links[i, k]
-    return total, squares
+    for i in range(len(weights)):
+        weights[i, i - first[i]] = 0
+        for k in range(max(0, i + 1 - first[i]), width):
+            j = first[i] + k
+            back = i - first[j]
+            if 0 <= back < width:
+                link = float(weights[i, k]) ** 2 + float(weights[j, back]) ** 2
+                weights[i, k] = link
+                weights[j, back] = link
+        for k in range(width):
+            degree[i] += weights[i, k]
+    return count, total, squares
 
 
 @numba.njit(nogil=True, cache=True)
@@ -249,22 +285,37 @@ def _subtract_links(links, first, displacement, out):  # type: ignore[no-untyped
 
 
 @numba.njit(nogil=True, cache=True)
-def _keep_fitting(target, weights, first, solution, sigma, kept):  # type: ignore[no-untyped-def]
-    """Copy the weights of pairs whose residual is within `sigma` standard deviations of the mean into `kept`."""
+def _mean_lags(lag, weights):  # type: ignore[no-untyped-def]
+    """(T,) mean of the lags with a weight; 0 where there is none."""
+    means = np.zeros(len(lag))
+    for i in range(len(lag)):
+        count, total = 0, 0.0
+        for k in range(lag.shape[1]):
+            if weights[i, k] > 0:
+                count += 1
+                total += lag[i, k]
+        means[i] = total / max(count, 1)
+    return means
+
+
+@numba.njit(nogil=True, cache=True)
+def _keep_fitting(lag, bin_um, first, weights, solution, sigma, kept):  # type: ignore[no-untyped-def]
+    """Mark weighted pairs whose residual is within `sigma` standard deviations of the mean; tell if marks changed."""
     count, total, squares = 0, 0.0, 0.0
     for i in range(len(weights)):
         for k in range(weights.shape[1]):
             if weights[i, k] > 0:
-                residual = solution[i] - solution[first[i] + k] - target[i, k]
+                residual = solution[i] - solution[first[i] + k] - bin_um * lag[i, k]
                 count += 1
                 total += residual
                 squares += residual * residual
-    if count == 0:
-        return
-    mean = total / count
-    allowed = sigma * np.sqrt(max(squares / count - mean * mean, 0.0))
+    mean = total / max(count, 1)
+    allowed = sigma * np.sqrt(max(squares / max(count, 1) - mean * mean, 0.0))
+    changed = False
     for i in range(len(weights)):
         for k in range(weights.shape[1]):
-            residual = solution[i] - solution[first[i] + k] - target[i, k]
-            if abs(residual - mean) <= allowed:
-                kept[i, k] = weights[i, k]
+            if weights[i, k] > 0:
+                fits = abs(solution[i] - solution[first[i] + k] - bin_um * lag[i, k] - mean) <= allowed
+                changed |= fits != kept[i, k]
+                kept[i, k] = fits
+    return changed

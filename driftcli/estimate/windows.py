@@ -1,4 +1,4 @@
-"""How much each spatial bin counts in each spatial window along the shank, and work that goes window by window.
+"""How much each spatial bin counts in each spatial window along the shank.
 
 Windows and their centres follow `get_spatial_windows` of SpikeInterface 0.105.3 wherever they fit the shank. Where
 they don't, SpikeInterface announces rigid motion and returns two windows all the same; here windows and steps are
@@ -7,20 +7,17 @@ scaled down, or the estimate really is rigid.
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from typing import Literal, TypeVar
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
 from driftcli.errors import UsageError
-from driftcli.model import Parameters, Reporter
+from driftcli.model import Parameters
+from driftcli.reporter import Reporter
 
 WindowShape = Literal["gaussian", "rect", "triangle"]
-Result = TypeVar("Result")
 
 
 class WindowParameters(Parameters):
@@ -61,15 +58,15 @@ def spatial_windows(
         centres, scale_um = layout
         distance = np.abs(spatial_centres_um[None] - centres[:, None])
         windows = _SHAPES[parameters.win_shape](distance, scale_um)
-    if zero_threshold is not None:
-        windows[windows < zero_threshold] = 0
-    if not windows.any(axis=1).all():
+    counting = windows > 0 if zero_threshold is None else windows >= zero_threshold
+    if not counting.any(axis=1).all():
         raise UsageError(
             f"some spatial windows of win_scale_um={parameters.win_scale_um:g} hold no spatial bin",
             "make win_scale_um larger, bin_um smaller, or win_margin_um smaller",
         )
     if zero_threshold is not None:
-        windows /= windows.sum(axis=1, keepdims=True)
+        windows = np.where(counting, windows, 0.0)
+        windows = windows / windows.sum(axis=1)[:, None]
     return windows, centres
 
 
@@ -118,16 +115,3 @@ def _triangle(distance: NDArray[np.float64], scale_um: float) -> NDArray[np.floa
 
 
 _SHAPES = {"gaussian": _gaussian, "rect": _rect, "triangle": _triangle}
-
-
-def each_window(work: Callable[[int], Result], n_windows: int, jobs: int, reporter: Reporter) -> Iterator[Result]:
-    """Yield work(0), work(1), ... in this order, with `jobs` windows under way in threads and no more kept."""
-    with ThreadPoolExecutor(jobs) as pool:
-        waiting = deque(pool.submit(work, window) for window in range(min(jobs, n_windows)))
-        for done in range(n_windows):
-            reporter.progress("estimate", done, n_windows)
-            result = waiting.popleft().result()
-            if done + jobs < n_windows:
-                waiting.append(pool.submit(work, done + jobs))
-            yield result
-    reporter.progress("estimate", n_windows, n_windows)

@@ -1,15 +1,20 @@
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
+from pydantic import ValidationError
 
 from driftcli.errors import InputError, UsageError
-from driftcli.estimate import dredge_ap
+from driftcli.estimate import dredge_ap, dredge_solve
 from driftcli.estimate.dredge_ap import Parameters, estimate
 from driftcli.estimate.dredge_correlate import Correlator
 from driftcli.estimate.dredge_solve import PairEquations
-from driftcli.estimate.histogram import spatial_bins, temporal_bins
-from driftcli.estimate.windows import spatial_windows
-from driftcli.model import DepthPeaks, Reporter
+from driftcli.model import DepthPeaks
+from driftcli.reporter import Reporter
 from oracles import dredge_ap as oracle
+from oracles import windows as windows_oracle
 
 SPAN_UM = (0.0, 300.0)
 SMALL = {"win_step_um": 100.0, "win_scale_um": 80.0, "max_disp_um": 20.0, "bin_um": 2.0}
@@ -45,11 +50,17 @@ def without(peaks, left_out):
     return DepthPeaks(peaks.time_s[~left_out], peaks.depth_um[~left_out], peaks.amplitude[~left_out])
 
 
+def spatial_windows(parameters, edges_um):
+    centres = (edges_um[1:] + edges_um[:-1]) / 2
+    layout = parameters.win_shape, parameters.win_step_um, parameters.win_scale_um, parameters.win_margin_um
+    return windows_oracle.all_weights(SPAN_UM, centres, *layout, rigid=parameters.rigid, threshold=1e-5)
+
+
 def expected(peaks, seconds, parameters, **others):
     """What the oracle says."""
-    edges_s, edges_um = temporal_bins(seconds, parameters.bin_s), spatial_bins(SPAN_UM, parameters.bin_um, 0.0)
-    centres = (edges_um[1:] + edges_um[:-1]) / 2
-    windows, _ = spatial_windows(parameters, SPAN_UM, centres, Reporter(), 1e-5)
+    edges_s = np.arange(0, seconds + parameters.bin_s, parameters.bin_s)
+    edges_um = np.arange(SPAN_UM[0], SPAN_UM[1] + parameters.bin_um, parameters.bin_um)
+    windows = spatial_windows(parameters, edges_um)
     max_lag = int(parameters.max_disp_um // parameters.bin_um)
     arrays = peaks.time_s, peaks.depth_um, peaks.amplitude
     return oracle.estimate(*arrays, edges_s, edges_um, windows, max_lag, **others)
@@ -65,6 +76,7 @@ def expected(peaks, seconds, parameters, **others):
         {"time_horizon_s": 4.0},
         {"mincorr": 0.6},
         {"win_shape": "rect", "win_scale_um": 130.0},
+        {"win_step_um": 130.0, "win_scale_um": 40.0},
         {"win_shape": "triangle", "win_scale_um": 200.0},
         {"lambda_t": 5.0, "lambda_s": 0.3, "eps": 0.1},
         {"weights_threshold_low": 1.0, "weights_threshold_high": 60.0},
@@ -80,7 +92,7 @@ def test_the_estimate_is_the_oracles(changed):
     }
     peaks, parameters = make_peaks(12), Parameters(**{**SMALL, **changed})
     motion = estimate(peaks, SPAN_UM, 12.0, parameters, Reporter())
-    passed_on = {names.get(k, k): v for k, v in changed.items() if k != "win_scale_um"}
+    passed_on = {names.get(k, k): v for k, v in changed.items() if k not in ("win_scale_um", "win_step_um")}
     theirs = expected(peaks, 12.0, parameters, **passed_on)
     np.testing.assert_allclose(motion.displacement_um, theirs, atol=1e-5)
     np.testing.assert_allclose(motion.temporal_bins_s, np.arange(12) + 0.5)
@@ -150,9 +162,9 @@ def test_a_percentile_stands_in_for_the_correlation_that_must_be_reached():
     peaks = make_peaks(12)
     percentile = Parameters(**SMALL, mincorr_percentile=60.0, mincorr_percentile_nneighbs=5)
     found = estimate(peaks, SPAN_UM, 12.0, percentile, Reporter()).displacement_um
-    edges_s, edges_um = temporal_bins(12.0, 1.0), spatial_bins(SPAN_UM, 2.0, 0.0)
+    edges_s, edges_um = np.arange(13.0), np.arange(0, 301, 2.0)
     image = oracle.raster(peaks.time_s, peaks.depth_um, peaks.amplitude, edges_s, edges_um, 1.0, 1.0)
-    windows, _ = spatial_windows(percentile, SPAN_UM, (edges_um[1:] + edges_um[:-1]) / 2, Reporter(), 1e-5)
+    windows = spatial_windows(percentile, edges_um)
     near = [
         oracle.correlate(image[i], image[j], (np.sqrt(window), np.sqrt(window)), 10).max()
         for window in windows
@@ -167,6 +179,37 @@ def test_threads_do_not_show():
     peaks, parameters = make_peaks(30), Parameters(**SMALL)
     alone, together = (estimate(peaks, SPAN_UM, 30.0, parameters, Reporter(), jobs) for jobs in (1, 3))
     assert (alone.displacement_um == together.displacement_um).all()
+
+
+_PRINT_MOTION = """
+import numpy as np
+from driftcli.estimate.dredge_ap import Parameters, estimate
+from driftcli.model import DepthPeaks
+from driftcli.reporter import Reporter
+rng = np.random.default_rng(0)
+time_s = np.sort(rng.uniform(0, 40, 8000))
+depth_um = rng.uniform(0, 3840, 200)[rng.integers(0, 200, 8000)] + 9 * np.sin(time_s / 5) + rng.normal(0, 2, 8000)
+peaks = DepthPeaks(time_s, depth_um, np.full(8000, -80.0))
+motion = estimate(peaks, (0.0, 3840.0), 40.0, Parameters(bin_um=4.0), Reporter())
+print(len(motion.spatial_bins_um), motion.displacement_um.tobytes().hex())
+"""
+
+
+def test_threads_of_libraries_do_not_show():
+    printed = []
+    for threads in ("1", "2"):
+        names = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
+        run = subprocess.run(
+            [sys.executable, "-c", _PRINT_MOTION],
+            env=os.environ | dict.fromkeys(names, threads),
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        printed.append(run.stdout.split())
+    assert int(printed[0][0]) >= 18
+    assert len(printed[0][1]) == 16 * 40 * int(printed[0][0])
+    assert printed[0] == printed[1]
 
 
 def test_progress_is_told_for_each_window():
@@ -207,7 +250,7 @@ def test_no_peaks_are_refused():
 
 
 def test_no_peaks_on_the_shank_are_refused():
-    with pytest.raises(InputError, match="none of 600 peaks"):
+    with pytest.raises(InputError, match=r"^none of the 600 peaks"):
         estimate(make_peaks(5), (1000.0, 1400.0), 5.0, Parameters(), Reporter())
 
 
@@ -216,14 +259,45 @@ def test_no_peaks_on_the_shank_are_refused():
     [{"time_horizon_s": 0.9}, {"time_horizon_s": 4.9, "bin_s": 5.0}, {"max_disp_um": 0.9}, {"bin_um": 30.0}],
 )
 def test_less_than_a_bin_is_refused(changed):
-    with pytest.raises(UsageError, match="less than one"):
-        estimate(make_peaks(5), SPAN_UM, 5.0, Parameters(**{"max_disp_um": 20.0, **changed}), Reporter())
+    with pytest.raises(ValidationError, match="is less than bin_"):
+        Parameters(**{"max_disp_um": 20.0, **changed})
 
 
 def test_a_horizon_of_whole_bins_holds_them_all_whatever_the_rounding():
     assert dredge_ap._reach(Parameters(bin_s=0.1, time_horizon_s=0.3), 100) == 3
     assert dredge_ap._reach(Parameters(bin_s=0.1, time_horizon_s=0.39), 100) == 3
     assert dredge_ap._reach(Parameters(time_horizon_s=None), 100) == 99
+
+
+def scaled(peaks, factor):
+    return DepthPeaks(peaks.time_s, peaks.depth_um, peaks.amplitude * factor)
+
+
+def test_amplitudes_too_small_for_any_weight_are_told():
+    listener, peaks = Listener(), make_peaks(10)
+    motion = estimate(scaled(peaks, 1e-6), SPAN_UM, 10.0, Parameters(**SMALL), listener)
+    assert (motion.displacement_um == 0).all()
+    (message,) = listener.messages
+    windows = spatial_windows(Parameters(**SMALL), np.arange(0, 301, 2.0))
+    arrays = peaks.time_s, peaks.depth_um, peaks.amplitude * 1e-6
+    content = windows @ oracle.raster(*arrays, np.arange(11.0), np.arange(0, 301, 2.0), 1.0, 1.0).T
+    assert f"{content.max():.3g}, below weights_threshold_low=0.2 " in message
+    assert "uV (detect --gain-to-uv)" in message
+
+
+def test_bins_that_nothing_lines_up_are_told():
+    listener = Listener()
+    estimate(make_peaks(5), SPAN_UM, 5.0, Parameters(**SMALL, mincorr=1.5), listener)
+    (message,) = listener.messages
+    assert "mincorr of 1.5" in message
+    assert "uV" not in message
+
+
+@pytest.mark.parametrize("seconds", [1, 10])
+def test_nothing_is_told_where_bins_are_lined_up(seconds):
+    listener = Listener()
+    estimate(make_peaks(seconds), SPAN_UM, seconds, Parameters(**SMALL), listener)
+    assert listener.messages == []
 
 
 def test_empty_bins_are_bridged():
@@ -397,3 +471,16 @@ def test_weights_of_one_byte_give_nearly_the_same_motion():
     assert filled(asked, weight, 25, exact=False).weights.nbytes == weight[:, :, :25].size
     assert np.abs(exact - coarse).max() < 0.1
     assert np.abs(exact - coarse).mean() < 0.02
+
+
+def test_displacements_that_do_not_settle_are_the_users_to_mend(monkeypatch):
+    monkeypatch.setattr(dredge_solve, "_MAX_ITERATIONS", 1)
+    with pytest.raises(UsageError, match="did not settle") as raised:
+        filled(*random_pairs(2, 30, 9), 9).solve(1.0, 1.0, 1e-3)
+    assert "estimate.eps" in raised.value.hint
+
+
+def test_more_weights_than_memory_should_hold_are_refused():
+    with pytest.raises(UsageError, match=r"with up to 50000 others in 2 windows takes 5 GB, more than 4 GB") as raised:
+        PairEquations(2, 50_000, 50_000)
+    assert "estimate.time_horizon_s" in raised.value.hint

@@ -24,17 +24,45 @@ def dense(histogram, n_columns, n_layers):
     return image
 
 
-@pytest.mark.parametrize("n_samples", [1, 2, 29_999, 59_999, 60_000, 60_001, 60_002, 90_000, 3_000_000, 3_000_001])
+@pytest.mark.parametrize("n_samples", [2, 29_999, 59_999, 60_000, 60_001, 60_002, 3_000_000, 3_000_002, 123_456_789])
 @pytest.mark.parametrize("bin_s", [0.1, 1.0, 2.0, 3.5])
-def test_temporal_bins_are_the_peers(n_samples, bin_s):
+@pytest.mark.parametrize("rate_hz", [10_000.0, 29_999.954, 30_000.0, 40_000.0])
+def test_temporal_bins_are_the_peers(n_samples, bin_s, rate_hz):
     # make_2d_motion_histogram of SpikeInterface 0.105.3
-    expected = np.arange(0, (n_samples - 1) / 30_000 + bin_s, bin_s)
-    edges = temporal_bins(n_samples / 30_000, bin_s)
-    if n_samples > 1:
-        np.testing.assert_allclose(edges, expected, rtol=1e-12)
-    assert len(edges) >= 2
+    last_s = (n_samples - 1) / rate_hz
+    expected = np.arange(0, last_s + bin_s, bin_s)
+    if n_samples / rate_hz > expected[-1] + 1e-6 * bin_s:  # here the last sample, where it begins a bin, has that bin
+        expected = np.append(expected, expected[-1] + bin_s)
+    edges = temporal_bins(n_samples / rate_hz, bin_s)
+    np.testing.assert_allclose(edges, expected, rtol=1e-6)
     assert edges[0] == 0
-    assert edges[-1] >= (n_samples - 1) / 30_000
+    assert edges[-1] >= n_samples / rate_hz
+
+
+@pytest.mark.parametrize(
+    ("n_samples", "rate_hz", "n_bins"),
+    [(400_002, 40_000, 11), (400_000, 40_000, 10), (100_002, 10_000, 11), (100_000, 10_000, 10), (1, 30_000, 1)],
+)
+def test_the_bins_do_not_depend_on_the_rate(n_samples, rate_hz, n_bins):
+    assert len(temporal_bins(n_samples / rate_hz, 1.0)) - 1 == n_bins
+
+
+@pytest.mark.parametrize("rate_hz", [10_000, 30_000, 40_000])
+def test_a_single_sample_beyond_whole_bins_has_its_own(rate_hz):
+    assert len(temporal_bins((10 * rate_hz + 1) / rate_hz, 1.0)) - 1 == 11
+
+
+@settings(deadline=None, max_examples=200)
+@given(
+    duration_s=st.one_of(st.floats(1e-5, 1e5), st.integers(1, 10**6).map(lambda n: n * 0.1 * (1 + 2e-16 * (n % 9)))),
+    bin_s=st.sampled_from([0.1, 0.3, 1.0, 2.0, 60.0]),
+)
+def test_no_peak_of_the_recording_is_outside_all_bins(duration_s, bin_s):
+    edges = temporal_bins(duration_s, bin_s)
+    peaks = DepthPeaks(np.array([0.0, duration_s]), np.full(2, 3.0), np.ones(2))
+    found = motion_histogram(peaks, edges, np.array([0.0, 5.0]), weight_with_amplitude=False)
+    assert found.sum() == 2
+    assert edges[-2] < duration_s
 
 
 def test_an_empty_recording_has_no_bins():
@@ -129,7 +157,7 @@ def test_peaks_outside_are_left_out_but_not_all():
     peaks = DepthPeaks(np.array([1.0, 1.0, 50.0]), np.array([3.0, -999.0, 3.0]), np.ones(3))
     assert motion_histogram(peaks, EDGES_S, EDGES_UM, weight_with_amplitude=False).sum() == 1
     outside = DepthPeaks(peaks.time_s[1:], peaks.depth_um[1:], peaks.amplitude[1:])
-    with pytest.raises(InputError, match="none of 2 peaks"):
+    with pytest.raises(InputError, match=r"^none of the 2 peaks"):
         motion_histogram(outside, EDGES_S, EDGES_UM, weight_with_amplitude=False)
 
 

@@ -1,9 +1,16 @@
+import errno
+import io
+import tempfile
+
 import numpy as np
 import pytest
 
+from driftcli.errors import OutputError
 from driftcli.estimate.pairwise import Pairs
 from driftcli.estimate.solve import Equations, solve_pairs, solve_pairs_robust, solve_with_priors
 from oracles import decentralized as oracle
+
+BIN_UM = 0.01
 
 
 def noisy(n_windows=1, n_bins=14, seed=0, holes=0.2):
@@ -15,7 +22,7 @@ def noisy(n_windows=1, n_bins=14, seed=0, holes=0.2):
     weights = rng.uniform(0.2, 1, displacement.shape) * (rng.random(displacement.shape) > holes)
     diagonal = np.arange(n_bins)
     displacement[:, diagonal, diagonal], weights[:, diagonal, diagonal] = 0, 1
-    return displacement.astype(np.float32), weights.astype(np.float32)
+    return displacement.round(2), weights.astype(np.float32)
 
 
 def banded(displacement, weights, width):
@@ -27,7 +34,8 @@ def banded(displacement, weights, width):
     first = np.clip(np.arange(count) - width // 2, 0, count - width)
     columns = first[:, None] + np.arange(width)
     rows = np.arange(count)[:, None]
-    return Pairs(displacement[rows, columns], weights[rows, columns], first), weights[rows, columns]
+    lag = np.round(displacement[rows, columns] / BIN_UM).astype(np.int16)
+    return Pairs(lag, weights[rows, columns], first, BIN_UM), weights[rows, columns]
 
 
 def full(displacement, weights):
@@ -124,4 +132,34 @@ def test_no_pairs_at_all_are_no_motion():
 
 
 def test_one_bin_is_no_motion():
-    assert solve_pairs(*full(np.zeros((1, 1), np.float32), np.ones((1, 1), np.float32))) == [0]
+    assert solve_pairs(*full(np.zeros((1, 1)), np.ones((1, 1), np.float32))) == [0]
+
+
+class FullDisk(io.BytesIO):
+    def write(self, _):
+        raise OSError(errno.ENOSPC, "full")
+
+
+def no_place():
+    raise FileNotFoundError(errno.ENOENT, "no folder")
+
+
+@pytest.mark.parametrize(("file", "reason"), [(FullDisk, "No space left"), (no_place, "No such file")])
+def test_a_temporary_file_that_cannot_be_written_is_an_error(monkeypatch, file, reason):
+    monkeypatch.setattr(tempfile, "TemporaryFile", file)
+    displacement, weights = noisy(n_windows=2)
+    with pytest.raises(OutputError, match=reason) as refused:
+        solve(displacement, weights, temporal_prior=True, spatial_prior=True)
+    assert "TMPDIR" in refused.value.hint
+
+
+@pytest.mark.parametrize("n_windows", [1, 2])
+def test_weights_of_one_byte_are_those_of_single_precision(n_windows):
+    displacement, weights = noisy(n_windows)
+    counts = weights > 0
+    found, expected = (
+        solve(displacement, counts.astype(dtype), temporal_prior=True, spatial_prior=True)
+        for dtype in (np.uint8, np.float32)
+    )
+    np.testing.assert_allclose(found, expected, atol=1e-9)
+    assert np.ptp(found) > 10

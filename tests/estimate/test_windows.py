@@ -1,13 +1,10 @@
-import threading
-import time
-
 import numpy as np
 import pytest
 from pydantic import ValidationError
 
 from driftcli.errors import UsageError
-from driftcli.estimate.windows import WindowParameters, each_window, spatial_windows
-from driftcli.model import Reporter
+from driftcli.estimate.windows import WindowParameters, spatial_windows
+from driftcli.reporter import Reporter
 from oracles import windows as oracle
 
 SPAN_UM = (0.0, 1260.0)
@@ -122,20 +119,3 @@ def test_a_triangle_over_one_bin_is_that_bin():
 def test_steps_and_scales_are_positive_numbers(name, value):
     with pytest.raises(ValidationError):
         WindowParameters(**{name: value})
-
-
-@pytest.mark.parametrize("jobs", [1, 2, 5])
-def test_windows_come_in_order_and_few_at_a_time(jobs):
-    running, most, lock = [0], [0], threading.Lock()
-
-    def work(window):
-        with lock:
-            running[0] += 1
-            most[0] = max(most[0], running[0])
-        time.sleep(0.002 * (7 - window))
-        with lock:
-            running[0] -= 1
-        return window
-
-    assert list(each_window(work, 7, jobs, Reporter())) == list(range(7))
-    assert most[0] <= jobs
