@@ -1,8 +1,11 @@
 """Butterworth band-pass, applied forward and backward: no phase, twice the order.
 
-Mirrors `scipy.signal.iirfilter(..., output="sos")` and `scipy.signal.sosfiltfilt`: the sections are designed by scipy
-in float64 and run in float32, on all channels of a sample at once. Where the lower edge is so low that rounding in
-float32 would be heard (below about 280 Hz with order 5 at 30 kHz), they run in float64.
+The textbook design (analog prototype, frequency transformation, bilinear transform with prewarped edges; Oppenheim and
+Schafer, Discrete-Time Signal Processing, ch. 7), the same filter as `scipy.signal.iirfilter` and `sosfiltfilt`. It is
+designed here, as importing scipy.signal takes longer than a minute of recording, and because sections that each pass a
+band have the numerator 1 - z^-2, which is cheaper and keeps offsets out of every section. Designed in float64, run in
+float32 on many channels at once. Where the lower edge is so low that rounding in float32 would be heard (below about
+280 Hz with order 5 at 30 kHz), the sections run in float64.
 
 Such a filter never ends, so a block needs rows on either side that are thrown away. The number of rows is how long the
 filter's slowest pole takes to die down to one millionth, or to less where it is slow and transients add up for longer.
@@ -13,12 +16,12 @@ counts, then makes a difference of less than 0.05 counts to filtering the whole 
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numba
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
-from scipy.signal import iirfilter
 
 from driftcli import model
 from driftcli.errors import UsageError
@@ -28,6 +31,7 @@ _REMAINDER, _SLOW_REMAINDER = 1e-6, 3e-7  # of a transient at the end of the mar
 _LONGEST_MARGIN_S = 1.0  # bounds the memory that a block takes
 _LANES = 64  # channels that are filtered together; known to the compiler, so that it uses vectors
 _ROWS = 64  # rows that all sections run over while they are in the cache
+_REAL = 1e-12  # imaginary part of poles that are real but for rounding
 _SILENCE = 1e-20  # far below any signal, far above the denormal numbers that slow processors down
 
 
@@ -54,15 +58,13 @@ class Step:
 
     def __init__(self, parameters: Parameters, geometry: model.Geometry, sampling_frequency_hz: float) -> None:
         _check_band(parameters, sampling_frequency_hz)
-        band = (parameters.freq_min_hz, parameters.freq_max_hz)
-        sections = iirfilter(
-            parameters.order, band, btype="bandpass", ftype="butter", fs=sampling_frequency_hz, output="sos"
-        )
-        decay_samples = -1 / math.log(max(np.abs(np.roots(section[3:])).max() for section in sections))
+        sections = _sections(parameters, sampling_frequency_hz)
+        slowest = max(np.abs(np.roots([1.0, a1, a2])).max() for _, a1, a2 in sections)
+        decay_samples = -1 / math.log(slowest)
         fast = decay_samples < _FLOAT32_DECAY_SAMPLES
         self.margin_samples = math.ceil(-math.log(_REMAINDER if fast else _SLOW_REMAINDER) * decay_samples)
         _check_margin(self.margin_samples / sampling_frequency_hz)
-        self._sections = _spread_gain(sections).astype(np.float32 if fast else np.float64)
+        self._sections = sections.astype(np.float32 if fast else np.float64)
 
     def __call__(self, traces: NDArray[np.float32]) -> NDArray[np.float32]:
         """Filter traces (S, C) in place and return them. The signal counts as constant before the first row."""
@@ -93,13 +95,37 @@ def _check_margin(margin_s: float) -> None:
         )
 
 
-def _spread_gain(sections: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Columns b0, b1, b2, a1, a2 of the sections, with the gain shared out evenly: scipy puts all into the first."""
-    spread = sections[:, [0, 1, 2, 4, 5]]
-    gain = spread[0, 0]
-    spread[0, :3] /= gain
-    spread[:, :3] *= gain ** (1 / len(spread))
-    return spread
+def _sections(parameters: Parameters, sampling_frequency_hz: float) -> NDArray[np.float64]:
+    """(order, 3): g, a1, a2 of sections g (1 - z^-2) / (1 + a1 z^-1 + a2 z^-2), each of gain 1 amid the band."""
+    rate, order = 2 * sampling_frequency_hz, parameters.order
+    low, high = (
+        rate * math.tan(math.pi * edge_hz / sampling_frequency_hz)
+        for edge_hz in (parameters.freq_min_hz, parameters.freq_max_hz)
+    )
+    prototype = np.exp(1j * np.pi * (2 * np.arange(order) + order + 1) / (2 * order))
+    half: NDArray[np.complex128] = prototype * (high - low) / 2
+    apart = np.sqrt(half**2 - low * high)
+    analog = np.concatenate([half + apart, half - apart])
+    pairs = _conjugate_pairs((rate + analog) / (rate - analog))
+    middle = np.exp(-2j * math.atan(math.sqrt(low * high) / rate))  # z^-1 amid the band
+    sections = []
+    for one, other in pairs:
+        a1, a2 = -(one + other).real, (one * other).real
+        sections.append((abs((1 + a1 * middle + a2 * middle**2) / (1 - middle**2)), a1, a2))
+    return np.array(sections, dtype=np.float64)
+
+
+def _conjugate_pairs(poles: NDArray[Any]) -> list[tuple[complex, complex]]:
+    """The real poles two by two, then each one above the axis with its mirror image, low and high ones in turn.
+
+    Turns, as sections at the lower edge amplify each other's rounding (measured); the slowest comes last.
+    """
+    real = np.sort(poles.real[np.abs(poles.imag) < _REAL])
+    above = poles[poles.imag >= _REAL]
+    above = above[np.argsort(np.angle(above))]
+    above = np.array([above[-1 - turn // 2] if turn % 2 else above[turn // 2] for turn in range(len(above))][::-1])
+    pairs = list(zip(real[::2], real[1::2], strict=True))
+    return [(complex(one), complex(other)) for one, other in [*pairs, *zip(above, above.conjugate(), strict=True)]]
 
 
 @numba.njit(nogil=True, cache=True)
@@ -141,14 +167,14 @@ def _run(rows, sections, states, backward):  # type: ignore[no-untyped-def]
 @numba.njit(nogil=True, cache=True)
 def _section(rows, first, step, count, section, state):  # type: ignore[no-untyped-def]
     """One section over `count` rows in place; transposed direct form II, its two states one after the other."""
-    b0, b1, b2, a1, a2 = section[0], section[1], section[2], section[3], section[4]
+    gain, a1, a2 = section[0], section[1], section[2]
     for t in range(first, first + step * count, step):
         row = rows[t]
         for lane in range(_LANES):
-            before = row[lane]
-            after = b0 * before + state[lane]
-            state[lane] = (state[_LANES + lane] + b1 * before) - a1 * after
-            state[_LANES + lane] = b2 * before - a2 * after
+            before = gain * row[lane]
+            after = before + state[lane]
+            state[lane] = state[_LANES + lane] - a1 * after
+            state[_LANES + lane] = -before - a2 * after
             row[lane] = after
 
 
