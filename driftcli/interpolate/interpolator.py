@@ -64,9 +64,14 @@ class Interpolator:
             if kept[contacts].any()
         ]
 
-    def __call__(self, traces: NDArray[np.float32], start_sample: int) -> NDArray[np.float32]:
-        """Corrected traces (S, C_out) of the traces (S, C) that begin at `start_sample`; the input is left alone."""
-        corrected = np.empty((len(traces), len(self.kept_contacts)), np.float32)
+    def __call__(
+        self, traces: NDArray[np.float32], start_sample: int, out: NDArray[np.float32] | None = None
+    ) -> NDArray[np.float32]:
+        """Corrected traces (S, C_out) of the traces (S, C) that begin at `start_sample`; the input is left alone.
+
+        out: an array of that shape to fill and return.
+        """
+        corrected = np.empty((len(traces), len(self.kept_contacts)), np.float32) if out is None else out
         for shank in self._shanks:
             shank.correct(traces, start_sample, corrected)
         return corrected

@@ -24,16 +24,18 @@ def to_traces(
     pad_before: int = 0,
     pad_after: int = 0,
     first_sample: int = 0,
+    out: NDArray[np.float32] | None = None,
 ) -> NDArray[np.float32]:
     """Traces of the contacts on `columns` (C,): (pad_before + S + pad_after, C) float32.
 
     samples: (S, num_columns) int16 or float32, S > 0, the first of them sample `first_sample` of the recording.
     Padding continues the traces beyond the ends of a recording by odd reflection, 2 x[0] - x[k], so that a filter
     sees neither a step nor a kink; a recording shorter than the padding repeats its last reflected value.
+    out: an array of that shape to fill and return.
     Raises InputError naming sample and channel of a NaN or an infinity.
     """
     num_samples = len(samples)
-    traces = np.empty((pad_before + num_samples + pad_after, len(columns)), np.float32)
+    traces = np.empty((pad_before + num_samples + pad_after, len(columns)), np.float32) if out is None else out
     inside = traces[pad_before : pad_before + num_samples]
     if (np.diff(columns) == 1).all():  # as most probes are wired: no gathering
         _scale(samples, columns[0], _float32_gain(gain_to_uv, len(columns)), inside)

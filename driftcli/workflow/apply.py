@@ -21,7 +21,7 @@ from driftcli.store.motion import MotionFile, read_motion
 from driftcli.workflow.fit import require_fit
 from driftcli.workflow.runlog import RunLog, describe_recording
 from driftcli.workflow.steps import APPLY_STAGES, preprocess_steps
-from driftcli.workflow.stream import Piece, Span, Stream
+from driftcli.workflow.stream import Piece, Scratch, Span, Stream
 from driftcli.workflow.work import Work, claim_outputs
 
 
@@ -77,7 +77,7 @@ class _Corrector:
         parameters = cast(InterpolateParameters, stage.parameters)
         self.interpolator = Interpolator(stage.module.Kernel, parameters, *context)
         self.dtype = dtype
-        self._recording, self._work = recording, work
+        self._recording, self._work, self._scratch = recording, work, Scratch()
         self._kept = self.interpolator.kept_contacts
         removed = np.setdiff1d(recording.columns, recording.columns[self._kept])
         self.columns = np.setdiff1d(np.arange(recording.num_columns), removed)
@@ -106,7 +106,7 @@ class _Corrector:
         if self._raw and self.interpolator.is_still(*span) and self.dtype == self._recording.dtype:
             return raw[:, self.columns], 0
         traces = self._interpolated(self._stream.piece(*span))
-        block = np.empty((len(raw), len(self.columns)), self.dtype)
+        block = self._scratch.array("block", (len(raw), len(self.columns)), self.dtype)
         gain = self._recording.gain_to_uv
         clipped = from_traces(traces, self.kept_columns_out, None if gain is None else gain[self._kept], block)
         copied = np.ascontiguousarray(raw[:, self._copied], dtype=np.float32)
@@ -114,9 +114,10 @@ class _Corrector:
 
     def _interpolated(self, piece: Piece) -> NDArray[np.float32]:
         traces = piece.traces[piece.first : piece.last]
+        out = self._scratch.array("corrected", (len(traces), len(self._kept)), np.float32)
         if self._offsets is None:
-            return self.interpolator(traces, piece.start)
-        return self.interpolator(traces - self._offsets, piece.start) + self._offsets[self._kept]
+            return self.interpolator(traces, piece.start, out)
+        return self.interpolator(traces - self._offsets, piece.start, out) + self._offsets[self._kept]
 
     def _raw_offsets(self) -> NDArray[np.float32]:
         """(C,) median of each contact's raw signal: left in, it would leak into steps when weights change."""

@@ -11,10 +11,10 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import NamedTuple, Protocol, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
 from driftcli.recording.convert import to_traces
 from driftcli.recording.recording import Recording
@@ -35,13 +35,30 @@ class Step(Protocol):
 
 
 class Piece(NamedTuple):
-    """Preprocessed traces of a span with margins: rows first <= row < last are the samples start <= sample < stop."""
+    """Preprocessed traces of a span with margins: rows first <= row < last are the samples start <= sample < stop.
+
+    The array is used again for the thread's next piece: results must not hold on to it.
+    """
 
     traces: NDArray[np.float32]
     first: int
     last: int
     start: int
     stop: int
+
+
+class Scratch(threading.local):
+    """Arrays that a thread fills again and again; new ones of their size would cost new pages of memory each time."""
+
+    def __init__(self) -> None:
+        self._kept: dict[str, NDArray[np.uint8]] = {}
+
+    def array(self, name: str, shape: tuple[int, int], dtype: DTypeLike) -> NDArray[Any]:
+        """The thread's array of that name, of any content."""
+        size = shape[0] * shape[1] * np.dtype(dtype).itemsize
+        if name not in self._kept or self._kept[name].size < size:
+            self._kept[name] = np.empty(size, np.uint8)
+        return self._kept[name][:size].view(dtype).reshape(shape)
 
 
 class Stream:
@@ -59,6 +76,7 @@ class Stream:
         self._step_margin = sum(step.margin_samples for step in steps)
         self._margin = margin_samples
         self._jobs = jobs
+        self._scratch = Scratch()
         self._chunk_blocks = max(1, round(chunk_s * recording.sampling_frequency_hz / BLOCK_SAMPLES))
 
     def blocks(self) -> list[Span]:
@@ -72,7 +90,9 @@ class Stream:
         low, high = max(0, start - margin), min(total, stop + margin)
         before, after = low - (start - margin), (stop + margin) - high
         recording = self.recording
-        traces = to_traces(recording.read(low, high), recording.columns, recording.gain_to_uv, before, after, low)
+        out = self._scratch.array("traces", (stop - start + 2 * margin, len(recording.columns)), np.float32)
+        samples, columns, gain = recording.read(low, high), recording.columns, recording.gain_to_uv
+        traces = to_traces(samples, columns, gain, before, after, low, out)
         for step in self._steps:
             traces = step(traces)
         traces[:before] = 0
