@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from driftcli import __version__
-from driftcli.cli import accuracy, apply, correct_peaks, detect, estimate, presets, run, simulate
+from driftcli.cli import accuracy, apply, correct_peaks, detect, estimate, kernels, presets, run, simulate
 from driftcli.cli.console import show_error, tracebacks_wanted
 from driftcli.errors import DriftcliError
 
@@ -62,6 +62,7 @@ def main() -> None:
     """Run the command line. Exit codes: 0, those of driftcli.errors, 130 interrupted, 143 terminated."""
     for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _stop)
+    kernels.find_a_place()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal without µ gets a question mark, not a traceback

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, get_type_hints
 
 import typer
 
+from driftcli.cli import kernels
 from driftcli.cli.console import Console, show_tracebacks
 
 if TYPE_CHECKING:
@@ -186,7 +187,10 @@ class WorkOptions:
     debug: Debug = False
 
     def console(self) -> Console:
-        return Console(quiet=self.quiet, json=self.json)
+        console = Console(quiet=self.quiet, json=self.json)
+        if not kernels.are_compiled():
+            console.message("the first run after an installation compiles the kernels it needs, which takes some 20 s")
+        return console
 
     def work(self, console: Console) -> Work:
         from driftcli.workflow.work import Work
