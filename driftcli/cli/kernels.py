@@ -27,19 +27,24 @@ def find_a_place() -> None:
 
 def are_compiled() -> bool:
     """Whether an earlier run has left compiled kernels in a place that numba looks at."""
-    if _VARIABLE in os.environ:
-        return any(Path(os.environ[_VARIABLE]).rglob("*.nbi"))
-    places = (_PACKAGE, _user_cache()) if _user_cache().is_dir() else (_PACKAGE,)
-    return any(path for place in places for path in place.rglob("*.nbi") if "driftcli" in str(path))
+    elsewhere = Path(os.environ[_VARIABLE]) if _VARIABLE in os.environ else _user_cache()
+    # outside of the package numba names a folder after the one of the source and a hash of its path
+    folders = {path.name for path in _PACKAGE.iterdir() if path.is_dir()}
+    kept = (path.parent.name.rpartition("_")[0] for path in elsewhere.rglob("*.nbi"))
+    in_package = _VARIABLE not in os.environ and any(_PACKAGE.rglob("*.nbi"))
+    return in_package or any(name in folders for name in kept)
 
 
 def _user_cache() -> Path:
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser()) / "numba"
+    """As numba names it; not an absolute path where the user has no home folder."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")) / "numba"
 
 
 def _user_cache_is_writable() -> bool:
+    if not _user_cache().is_absolute():
+        return False
     try:
         _user_cache().mkdir(parents=True, exist_ok=True)
-    except (OSError, RuntimeError):  # RuntimeError: there is no home folder
+    except OSError:
         return False
     return os.access(_user_cache(), os.W_OK)

@@ -26,7 +26,7 @@ def detect(recording: Recording, settings: Settings, out: Path, work: Work) -> d
     Returns the facts that went to `run.json`. Raises InputError when no peak is found.
     """
     claim_outputs([out], recording.inputs.values(), work.overwrite)
-    _tell_of_opposite_signs(settings, work)
+    _tell_of_different_signs(settings, work)
     log = RunLog("detect", out, recording.inputs, settings, DETECT_STAGES, work)
     log.facts["recording"] = describe_recording(recording)
     with log.timed("noise levels"):
@@ -49,7 +49,7 @@ def detect(recording: Recording, settings: Settings, out: Path, work: Work) -> d
     return log.write()
 
 
-def _tell_of_opposite_signs(settings: Settings, work: Work) -> None:
+def _tell_of_different_signs(settings: Settings, work: Work) -> None:
     detected, localized = (settings[name].parameters.model_dump().get("peak_sign") for name in ("detect", "localize"))
     if localized not in (None, detected):
         work.reporter.message(f"peaks are detected with peak_sign={detected} but localized with peak_sign={localized}")
@@ -88,9 +88,7 @@ class PeakFinder:
         """One pass: every block is read once for both."""
 
         def find(span: Span) -> Peaks:
-            piece = self._stream.piece(*span)
-            rows, channels, amplitudes = self.detector(piece.traces, piece.first, piece.last)
-            return self._located(piece, rows, channels, amplitudes)
+            return self._located(*self._detected(span))
 
         for peaks in self._stream.map(find, self._stream.blocks(), self._work.reporter, "detect and localize"):
             spool.append(peaks)
@@ -99,8 +97,7 @@ class PeakFinder:
         """First pass of two: all peaks of the recording, then the choice among them."""
 
         def find(span: Span) -> Peaks:
-            piece = self._stream.piece(*span)
-            rows, channels, amplitudes = self.detector(piece.traces, piece.first, piece.last)
+            piece, rows, channels, amplitudes = self._detected(span)
             return Peaks(rows - piece.first + piece.start, channels, amplitudes, {})
 
         with PeakSpool(folder, ()) as spool:
@@ -124,10 +121,12 @@ class PeakFinder:
             return self._located(piece, rows, chosen.channel_index[here], chosen.amplitude[here])
 
         spans = [span for span in self._stream.blocks() if peaks_of(span).start < peaks_of(span).stop]
-        if not spans:
-            return
         for peaks in self._stream.map(locate, spans, self._work.reporter, "localize"):
             spool.append(peaks)
+
+    def _detected(self, span: Span) -> tuple[Piece, NDArray[np.int64], NDArray[np.int32], NDArray[np.float32]]:
+        piece = self._stream.piece(*span)
+        return piece, *self.detector(piece.traces, piece.first, piece.last)
 
     def _located(
         self, piece: Piece, rows: NDArray[np.int64], channels: NDArray[np.int32], amplitudes: NDArray[np.float32]

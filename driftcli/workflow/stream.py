@@ -107,6 +107,8 @@ class Stream:
         Each thread takes a chunk of spans at a time; only a few chunks are under way at once. When the caller stops
         early or an exception strikes, threads end with the block they are at.
         """
+        if not spans:
+            return
         stop = threading.Event()
         progress = _Progress(reporter, stage, self.recording.sampling_frequency_hz, spans)
         chunks = (spans[i : i + self._chunk_blocks] for i in range(0, len(spans), self._chunk_blocks))

@@ -17,9 +17,10 @@ def test_a_folder_of_the_users_choice_stays(monkeypatch, tmp_path):
     kernels.find_a_place()
     assert os.environ["NUMBA_CACHE_DIR"] == str(tmp_path)
     assert not kernels.are_compiled()
-    (tmp_path / "package").mkdir()
-    (tmp_path / "package/kernel.nbi").touch()
-    assert kernels.are_compiled()
+    for folder, ours in (("others_0a1b", False), ("preprocess_0a1b", True)):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "kernel.nbi").touch()
+        assert kernels.are_compiled() == ours
 
 
 @pytest.mark.parametrize("writable", ["package", "user", "none"])
