@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import weakref
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
@@ -18,10 +19,10 @@ _CANNOT_ALLOCATE = (errno.EINVAL, errno.EOPNOTSUPP, errno.ENOSYS, errno.ENODEV)
 
 
 class BinaryWriter:
-    """A raw binary file of known size, written under a temporary name and renamed by `close`.
+    """A raw binary file of known size, written under a temporary name and renamed at the end.
 
-    The room on the disk is checked and taken before the first sample. As a context manager it closes when the block
-    ends well and otherwise leaves nothing behind. Raises OutputError.
+    A context manager: the room on the disk is checked and taken when the block is entered; the file gets its name when
+    the block ends well, and nothing is left behind otherwise. Raises OutputError.
     """
 
     def __init__(self, path: Path | str, dtype: DTypeLike, num_columns: int, num_samples: int) -> None:
@@ -30,7 +31,31 @@ class BinaryWriter:
         self.num_columns = num_columns
         self.num_samples = num_samples
         self._part = part_path(self.path)
-        self._descriptor = self._create()
+        self._descriptor = -1
+        # a signal may strike where no handler of exceptions is: then it is done when the program ends
+        self._remove = weakref.finalize(self, self._part.unlink, missing_ok=True)
+
+    def __enter__(self) -> BinaryWriter:
+        size_bytes = self.num_samples * self.num_columns * self.dtype.itemsize
+        require_target(self.path)
+        require_room(self.path.parent, size_bytes)
+        try:  # a signal may strike as soon as the file is there
+            self._descriptor = os.open(self._part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o666)
+            _take_room(self._descriptor, size_bytes)
+            return self
+        except BaseException as error:
+            self._abort()
+            if isinstance(error, OSError):
+                raise write_error(self.path, error) from error
+            raise
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if kind is None:
+            self._publish()
+        else:
+            self._abort()
 
     def write(self, start_sample: int, block: NDArray[Any]) -> None:
         """Write `block` (samples, num_columns), of the file's dtype, as the samples from `start_sample` on."""
@@ -46,7 +71,7 @@ class BinaryWriter:
         except OSError as error:
             raise write_error(self.path, error) from error
 
-    def close(self) -> None:
+    def _publish(self) -> None:
         """Give the file its name, once everything is on the disk."""
         try:
             self._release()
@@ -54,50 +79,17 @@ class BinaryWriter:
         except OSError as error:
             raise write_error(self.path, error) from error
         finally:
-            self._remove()
+            self._abort()
 
-    def abort(self) -> None:
-        """Remove what was written; the final name was never touched. Later writes are refused."""
-        with suppress(OSError):
-            self._release()
-        self._remove()
-
-    def __enter__(self) -> BinaryWriter:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        if kind is None:
-            self.close()
-        else:
-            self.abort()
-
-    def _create(self) -> int:
-        size_bytes = self.num_samples * self.num_columns * self.dtype.itemsize
-        require_target(self.path)
-        require_room(self.path.parent, size_bytes)
-        try:
-            descriptor = os.open(self._part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o666)
-        except OSError as error:
-            raise write_error(self.path, error) from error
-        try:
-            _take_room(descriptor, size_bytes)
-        except BaseException as error:
-            os.close(descriptor)
-            self._remove()
-            if isinstance(error, OSError):
-                raise write_error(self.path, error) from error
-            raise
-        return descriptor
+    def _abort(self) -> None:
+        """Remove what is left under the temporary name. Later writes are refused."""
+        for end in (self._release, self._remove):
+            with suppress(OSError):
+                end()
 
     def _release(self) -> None:
         descriptor, self._descriptor = self._descriptor, -1  # the number may soon be another file's
         os.close(descriptor)
-
-    def _remove(self) -> None:
-        with suppress(OSError):
-            self._part.unlink(missing_ok=True)
 
 
 def _take_room(descriptor: int, size_bytes: int) -> None:

@@ -54,8 +54,8 @@ def test_an_interrupt_leaves_what_was_there(tmp_path, error):
 
 def test_no_room_is_told_before_a_byte_is_written(tmp_path, monkeypatch):
     monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(100, 50, 50))
-    with pytest.raises(OutputError, match="no room on the disk"):
-        BinaryWriter(tmp_path / "out.bin", "int16", 2, 1000)
+    with pytest.raises(OutputError, match="no room on the disk"), BinaryWriter(tmp_path / "out.bin", "int16", 2, 1000):
+        pass
     assert os.listdir(tmp_path) == []
 
 
@@ -64,8 +64,8 @@ def test_a_disk_that_fills_up_leaves_nothing(tmp_path, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "posix_fallocate", full)
-    with pytest.raises(OutputError, match="No space left"):
-        BinaryWriter(tmp_path / "out.bin", "int16", 2, 1000)
+    with pytest.raises(OutputError, match="No space left"), BinaryWriter(tmp_path / "out.bin", "int16", 2, 1000):
+        pass
     monkeypatch.undo()
     monkeypatch.setattr(os, "pwrite", full)
     with (
@@ -88,19 +88,17 @@ def test_a_file_system_that_cannot_take_room_is_written_all_the_same(tmp_path, m
 
 
 def test_the_room_is_taken_at_the_start(tmp_path):
-    out = BinaryWriter(tmp_path / "out.bin", "int16", 2, 100_000)
-    (part,) = tmp_path.iterdir()
-    assert part.name.startswith(".out.part")
-    assert part.stat().st_size == 400_000
-    out.abort()
-    assert os.listdir(tmp_path) == []
+    with BinaryWriter(tmp_path / "out.bin", "int16", 2, 100_000):
+        (part,) = tmp_path.iterdir()
+        assert part.name.startswith(".out.part")
+        assert part.stat().st_size == 400_000
 
 
 def test_a_folder_that_is_not_there_or_may_not_be_written(tmp_path):
     with pytest.raises(OutputError, match="there is no folder"):
-        BinaryWriter(tmp_path / "absent" / "out.bin", "int16", 2, 10)
+        BinaryWriter(tmp_path / "absent" / "out.bin", "int16", 2, 10).__enter__()
     with pytest.raises(OutputError, match="is a folder"):
-        BinaryWriter(tmp_path, "int16", 2, 10)
+        BinaryWriter(tmp_path, "int16", 2, 10).__enter__()
 
 
 @pytest.mark.parametrize(
@@ -118,21 +116,43 @@ def test_an_empty_file_can_be_written(tmp_path):
     assert (tmp_path / "out.bin").stat().st_size == 0
 
 
-@pytest.mark.parametrize("end", ["close", "abort"])
+@pytest.mark.parametrize("end", [None, KeyboardInterrupt])
 def test_writes_after_the_end_are_refused(tmp_path, end):
     out = BinaryWriter(tmp_path / "out.bin", "int16", 2, 10)
-    getattr(out, end)()
+    out.__enter__()
+    out.__exit__(end, None, None)
     with pytest.raises(OutputError, match="cannot write"):
         out.write(0, counts(10, 2))
-    assert os.listdir(tmp_path) == (["out.bin"] if end == "close" else [])
+    assert os.listdir(tmp_path) == ([] if end else ["out.bin"])
+
+
+def interrupt(*_):
+    raise KeyboardInterrupt
 
 
 def test_an_interrupt_while_the_disk_is_synced_leaves_nothing(tmp_path, monkeypatch):
-    def interrupted(_):
-        raise KeyboardInterrupt
+    monkeypatch.setattr(os, "fsync", interrupt)
+    with pytest.raises(KeyboardInterrupt), BinaryWriter(tmp_path / "out.bin", "int16", 2, 10):
+        pass
+    assert os.listdir(tmp_path) == []
 
+
+def test_an_interrupt_as_soon_as_the_file_is_there_leaves_nothing(tmp_path, monkeypatch):
+    def opened(*arguments):
+        os.close(really_open(*arguments))
+        interrupt()
+
+    really_open = os.open
+    monkeypatch.setattr(os, "open", opened)
+    with pytest.raises(KeyboardInterrupt), BinaryWriter(tmp_path / "out.bin", "int16", 2, 10):
+        pass
+    monkeypatch.undo()
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_writer_that_is_never_closed_leaves_nothing(tmp_path):
     out = BinaryWriter(tmp_path / "out.bin", "int16", 2, 10)
-    monkeypatch.setattr(os, "fsync", interrupted)
-    with pytest.raises(KeyboardInterrupt):
-        out.close()
+    out.__enter__()
+    assert len(os.listdir(tmp_path)) == 1
+    del out
     assert os.listdir(tmp_path) == []
