@@ -15,6 +15,7 @@ FLOORS = {
     "reporter": 0,
     "model": 1,
     "files": 1,
+    "vectors": 1,
     "presets": 3,
     "workflow": 3,
     "report": 3,
@@ -91,9 +92,11 @@ def is_kernel(node: ast.AST) -> bool:
 
 
 def names_from_other_files(tree: ast.Module) -> set[str]:
-    """What a module calls the things that it imports from driftcli."""
+    """What a module calls the things that it imports from driftcli, instructions for vectors aside."""
     names = set()
     for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and node.module == "driftcli.vectors":
+            continue
         if isinstance(node, ast.ImportFrom) and node.module.partition(".")[0] == "driftcli":
             names |= {alias.asname or alias.name for alias in node.names}
         elif isinstance(node, ast.Import):

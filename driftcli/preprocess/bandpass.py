@@ -3,7 +3,8 @@
 The textbook design (analog prototype, frequency transformation, bilinear transform with prewarped edges; Oppenheim and
 Schafer, Discrete-Time Signal Processing, ch. 7), the same filter as `scipy.signal.iirfilter` and `sosfiltfilt`. It is
 designed here, as importing scipy.signal takes longer than a minute of recording, and because sections that each pass a
-band have the numerator 1 - z^-2, which is cheaper and keeps offsets out of every section. Designed in float64, run in
+band have the numerator 1 - z^-2, which is cheaper and keeps offsets out of every section. The gains of all sections, there and back, are applied
+at once. Designed in float64, run in
 float32 on many channels at once. Where the lower edge is so low that rounding in float32 would be heard (below about
 280 Hz with order 5 at 30 kHz), the sections run in float64.
 
@@ -25,11 +26,12 @@ from pydantic import Field
 
 from driftcli import model
 from driftcli.errors import UsageError
+from driftcli.vectors import fma, load, splat, store
 
 _FLOAT32_DECAY_SAMPLES = 60  # slower poles are too close to 1 for float32
 _REMAINDER, _SLOW_REMAINDER = 1e-6, 3e-7  # of a transient at the end of the margin, for poles up to that and slower
 _LONGEST_MARGIN_S = 1.0  # bounds the memory that a block takes
-_LANES = 64  # channels that are filtered together; known to the compiler, so that it uses vectors
+_LANES = 64  # channels that are filtered together: the states of a section are two vectors of so many lanes
 _ROWS = 64  # rows that all sections run over while they are in the cache
 _REAL = 1e-12  # imaginary part of poles that are real but for rounding
 _SILENCE = 1e-20  # far below any signal, far above the denormal numbers that slow processors down
@@ -64,12 +66,13 @@ class Step:
         fast = decay_samples < _FLOAT32_DECAY_SAMPLES
         self.margin_samples = math.ceil(-math.log(_REMAINDER if fast else _SLOW_REMAINDER) * decay_samples)
         _check_margin(self.margin_samples / sampling_frequency_hz)
-        self._sections = sections.astype(np.float32 if fast else np.float64)
+        dtype = np.float32 if fast else np.float64
+        self._sections, self._gain = sections[:, 1:].astype(dtype), dtype(np.prod(sections[:, 0]) ** 2)
 
     def __call__(self, traces: NDArray[np.float32]) -> NDArray[np.float32]:
         """Filter traces (S, C) in place and return them. The signal counts as constant before the first row."""
         if traces.size:
-            _filter(traces, self._sections)
+            _filter(traces, self._sections, self._gain)
         return traces
 
 
@@ -129,58 +132,90 @@ def _conjugate_pairs(poles: NDArray[Any]) -> list[tuple[complex, complex]]:
 
 
 @numba.njit(nogil=True, cache=True)
-def _filter(traces, sections):  # type: ignore[no-untyped-def]
-    """Filter traces (S, C) in place, _LANES channels at a time, which are copied together for that."""
+def _filter(traces, sections, gain):  # type: ignore[no-untyped-def]
+    """Filter traces (S, C) in place, tile by tile: some rows of some channels, which stay in the cache meanwhile."""
     samples, channels = traces.shape
-    rows = np.zeros((samples, _LANES), sections.dtype)
-    states = np.empty((len(sections), 2 * _LANES), sections.dtype)
-    for start in range(0, channels, _LANES):
-        lanes = min(_LANES, channels - start)
-        # The band-pass leaves nothing of a constant, so taking off the first row is the same as starting in the
-        # steady state that belongs to it, and keeps large offsets out of the sums.
-        first = traces[0, start : start + lanes].copy()
-        for t in range(samples):
-            row, trace = rows[t], traces[t, start : start + lanes]
-            for lane in range(lanes):
-                row[lane] = trace[lane] - first[lane]
-        _run(rows, sections, states, False)
-        _run(rows, sections, states, True)
-        for t in range(samples):
-            row, trace = rows[t], traces[t, start : start + lanes]
-            for lane in range(lanes):
-                trace[lane] = row[lane]
-
-
-@numba.njit(nogil=True, cache=True)
-def _run(rows, sections, states, backward):  # type: ignore[no-untyped-def]
-    """All sections over rows (S, _LANES) in place, a few rows at a time, which stay in the cache meanwhile."""
-    states[:] = 0
-    samples = len(rows)
+    groups = (channels + _LANES - 1) // _LANES
+    states = np.zeros((groups, len(sections), 2, _LANES), sections.dtype)
+    tile = np.zeros((_ROWS, _LANES), sections.dtype)
+    # The band-pass leaves nothing of a constant, so taking off the first row is the same as starting in the steady
+    # state that belongs to it, and keeps large offsets out of the sums.
+    first = traces[0].copy()
     for start in range(0, samples, _ROWS):
-        count = min(_ROWS, samples - start)
-        first, step = (samples - 1 - start, -1) if backward else (start, 1)
-        for index in range(len(sections)):
-            _section(rows, first, step, count, sections[index], states[index])
-            _flush(states[index])
+        rows = traces[start : start + _ROWS]
+        for group in range(groups):
+            _take(rows, group * _LANES, tile)
+            _scale(tile, first[group * _LANES : (group + 1) * _LANES], gain)
+            _run(tile, 0, len(rows), 1, sections, states[group])
+            _put(rows, group * _LANES, tile)
+    states[:] = 0
+    for stop in range(samples, 0, -_ROWS):
+        rows = traces[max(stop - _ROWS, 0) : stop]
+        for group in range(groups):
+            _take(rows, group * _LANES, tile)
+            _run(tile, len(rows) - 1, -1, -1, sections, states[group])
+            _put(rows, group * _LANES, tile)
 
 
 @numba.njit(nogil=True, cache=True)
-def _section(rows, first, step, count, section, state):  # type: ignore[no-untyped-def]
-    """One section over `count` rows in place; transposed direct form II, its two states one after the other."""
-    gain, a1, a2 = section[0], section[1], section[2]
-    for t in range(first, first + step * count, step):
-        row = rows[t]
-        for lane in range(_LANES):
-            before = gain * row[lane]
-            after = before + state[lane]
-            state[lane] = state[_LANES + lane] - a1 * after
-            state[_LANES + lane] = -before - a2 * after
-            row[lane] = after
+def _take(rows, begin, tile):  # type: ignore[no-untyped-def]
+    """Copy channels of the rows from `begin` on, as many as there are, into a tile."""
+    lanes = min(rows.shape[1] - begin, _LANES)
+    for t in range(len(rows)):
+        if lanes == _LANES:
+            store(tile, t, 0, load(rows, t, begin, _LANES))
+        else:
+            for lane in range(lanes):
+                tile[t, lane] = rows[t, begin + lane]
+
+
+@numba.njit(nogil=True, cache=True)
+def _put(rows, begin, tile):  # type: ignore[no-untyped-def]
+    """The way back of `_take`."""
+    lanes = min(rows.shape[1] - begin, _LANES)
+    for t in range(len(rows)):
+        if lanes == _LANES:
+            store(rows, t, begin, load(tile, t, 0, _LANES))
+        else:
+            for lane in range(lanes):
+                rows[t, begin + lane] = tile[t, lane]
+
+
+@numba.njit(nogil=True, cache=True)
+def _scale(tile, offsets, gain):  # type: ignore[no-untyped-def]
+    lanes = np.zeros((1, _LANES), tile.dtype)
+    lanes[0, : len(offsets)] = offsets
+    offset, gains = load(lanes, 0, 0, _LANES), splat(gain, _LANES)
+    for t in range(len(tile)):
+        store(tile, t, 0, (load(tile, t, 0, _LANES) + -offset) * gains)
+
+
+@numba.njit(nogil=True, cache=True)
+def _run(tile, first, end, step, sections, states):  # type: ignore[no-untyped-def]
+    for index in range(len(sections)):
+        _section(tile, first, end, step, sections[index], states[index])
+
+
+@numba.njit(nogil=True, cache=True)
+def _section(rows, first, end, step, section, state):  # type: ignore[no-untyped-def]
+    """One section over some rows in place; transposed direct form II."""
+    a1, a2 = splat(-section[0], _LANES), splat(-section[1], _LANES)
+    s0, s1 = load(state, 0, 0, _LANES), load(state, 1, 0, _LANES)
+    for t in range(first, end, step):
+        before = load(rows, t, 0, _LANES)
+        after = before + s0
+        s0 = fma(a1, after, s1)
+        s1 = fma(a2, after, -before)
+        store(rows, t, 0, after)
+    store(state, 0, 0, s0)
+    store(state, 1, 0, s1)
+    _flush(state)
 
 
 @numba.njit(nogil=True, cache=True)
 def _flush(state):  # type: ignore[no-untyped-def]
     """Silence stays silent: in long stretches of zeros the states would get denormal."""
-    for i in range(len(state)):
-        if abs(state[i]) < _SILENCE:
-            state[i] = 0
+    for i in range(2):
+        for lane in range(_LANES):
+            if abs(state[i, lane]) < _SILENCE:
+                state[i, lane] = 0
