@@ -45,7 +45,7 @@ def main() -> None:
 def print_row(preset: str, options: argparse.Namespace, scratch: Path) -> None:
     results = (options.keep or scratch) / f"peer_{preset}"
     if not (results / "times.json").exists():
-        command = [options.peer, str(HERE / "peer.py"), str(options.data), str(results), preset]
+        command = [options.peer, str(HERE / "peer.py"), "run", str(options.data), str(results), "--preset", preset]
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     facts = json.loads((options.data / "rec.json").read_text())
     recording = open_recording(

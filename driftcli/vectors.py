@@ -2,8 +2,8 @@
 
 A kernel that runs along time for many channels holds a state per channel. Kept in an array, every state is stored and
 loaded again for each sample, which takes several times as long as the arithmetic. A vector is a variable of the kernel
-instead. `lanes` must be a constant; vectors wider than the processor's registers take several of them. `fma` and
-`add_product` round once, on every processor alike.
+instead. `lanes` must be a constant; vectors wider than the processor's registers take several of them. `fma` rounds
+once, on every processor alike.
 
 numba's cache does not see when this file changes: delete the cached kernels then.
 """
@@ -19,22 +19,22 @@ from numba.core.datamodel import models
 from numba.extending import intrinsic, overload, register_model
 
 
-class Vector(types.Type):  # type: ignore[misc]
-    """numba's type of a vector: `lanes` floats of one `dtype`."""
+class Vector(types.Type):
+    """numba's type of a vector: `lanes` numbers of one `dtype`."""
 
-    def __init__(self, dtype: types.Float, lanes: int) -> None:
+    def __init__(self, dtype: types.Number, lanes: int) -> None:
         self.dtype, self.lanes = dtype, lanes
         super().__init__(name=f"Vector({dtype}, {lanes})")
 
 
 @register_model(Vector)
-class _Model(models.PrimitiveModel):  # type: ignore[misc]
+class _Model(models.PrimitiveModel):
     def __init__(self, manager: Any, vector: Vector) -> None:
         element = manager.lookup(vector.dtype).get_value_type()
         super().__init__(manager, vector, ir.VectorType(element, vector.lanes))
 
 
-@intrinsic(prefer_literal=True)  # type: ignore[misc]
+@intrinsic(prefer_literal=True)
 def load(typing: Any, array: Any, row: Any, column: Any, lanes: Any) -> Any:
     """array[row, column : column + lanes] of a C-contiguous array."""
     vector = Vector(array.dtype, lanes.literal_value)
@@ -46,7 +46,7 @@ def load(typing: Any, array: Any, row: Any, column: Any, lanes: Any) -> Any:
     return vector(array, types.intp, types.intp, lanes), generate
 
 
-@intrinsic  # type: ignore[misc]
+@intrinsic
 def store(typing: Any, array: Any, row: Any, column: Any, vector: Any) -> Any:
     """array[row, column : column + lanes] = vector, rounded to the dtype of the C-contiguous array."""
 
@@ -64,7 +64,7 @@ def store(typing: Any, array: Any, row: Any, column: Any, vector: Any) -> Any:
     return types.void(array, types.intp, types.intp, vector), generate
 
 
-@intrinsic(prefer_literal=True)  # type: ignore[misc]
+@intrinsic(prefer_literal=True)
 def splat(typing: Any, value: Any, lanes: Any) -> Any:
     """A vector of the same float in all lanes."""
     vector = Vector(value, lanes.literal_value)
@@ -78,26 +78,33 @@ def splat(typing: Any, value: Any, lanes: Any) -> Any:
     return vector(value, lanes), generate
 
 
-@intrinsic  # type: ignore[misc]
+@intrinsic
 def fma(typing: Any, one: Any, other: Any, term: Any) -> Any:
     """one * other + term, rounded once."""
 
     def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-        return _fused(builder, *values)
+        kind = context.get_value_type(one)
+        name = f"llvm.fma.v{kind.count}{kind.element.intrinsic_name}"
+        function = cgutils.get_or_insert_function(builder.module, ir.FunctionType(kind, [kind] * 3), name)
+        return builder.call(function, values)
 
     return one(one, other, term), generate
 
 
-@intrinsic  # type: ignore[misc]
-def add_product(typing: Any, total: Any, weight: Any, value: Any) -> Any:
-    """total + weight * value, rounded once; a lane of weight 0 keeps its total, whatever the value is, NaN too."""
+@intrinsic
+def only(typing: Any, value: Any, keep: Any) -> Any:
+    """The lanes of a float32 vector where those of the int32 vector `keep` are -1; -0, which adds nothing, at 0.
+
+    Bits, not a comparison: for its masks processors take twice as long.
+    """
 
     def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-        total, weight, value = values
-        counts = builder.fcmp_unordered("!=", weight, ir.Constant(weight.type, None))
-        return builder.select(counts, _fused(builder, weight, value, total), total)
+        kind, bits = values
+        minus_zero = ir.Constant(bits.type, [-(2**31)] * bits.type.count)
+        kept = builder.and_(builder.bitcast(kind, bits.type), bits)
+        return builder.bitcast(builder.or_(kept, builder.and_(builder.not_(bits), minus_zero)), kind.type)
 
-    return total(total, weight, value), generate
+    return value(value, keep), generate
 
 
 def _pointer(context: Any, builder: Any, signature: Any, values: Any, kind: Any) -> Any:
@@ -107,38 +114,31 @@ def _pointer(context: Any, builder: Any, signature: Any, values: Any, kind: Any)
     return builder.bitcast(item, kind.as_pointer())
 
 
-def _fused(builder: Any, one: Any, other: Any, term: Any) -> Any:
-    kind = one.type
-    name = f"llvm.fma.v{kind.count}{kind.element.intrinsic_name}"
-    function = cgutils.get_or_insert_function(builder.module, ir.FunctionType(kind, [kind] * 3), name)
-    return builder.call(function, [one, other, term])
-
-
-@intrinsic  # type: ignore[misc]
+@intrinsic
 def _sum(typing: Any, one: Any, other: Any) -> Any:
     return one(one, other), lambda context, builder, signature, values: builder.fadd(*values)
 
 
-@intrinsic  # type: ignore[misc]
+@intrinsic
 def _product(typing: Any, one: Any, other: Any) -> Any:
     return one(one, other), lambda context, builder, signature, values: builder.fmul(*values)
 
 
-@intrinsic  # type: ignore[misc]
+@intrinsic
 def _negative(typing: Any, one: Any) -> Any:
     return one(one), lambda context, builder, signature, values: builder.fneg(*values)
 
 
-@overload(operator.add)  # type: ignore[misc]
+@overload(operator.add)
 def _add(one, other):  # type: ignore[no-untyped-def]
     return (lambda one, other: _sum(one, other)) if isinstance(one, Vector) and one == other else None
 
 
-@overload(operator.mul)  # type: ignore[misc]
+@overload(operator.mul)
 def _mul(one, other):  # type: ignore[no-untyped-def]
     return (lambda one, other: _product(one, other)) if isinstance(one, Vector) and one == other else None
 
 
-@overload(operator.neg)  # type: ignore[misc]
+@overload(operator.neg)
 def _neg(one):  # type: ignore[no-untyped-def]
     return (lambda one: _negative(one)) if isinstance(one, Vector) else None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import atexit
+import gc
 import signal
 import sys
 import traceback
@@ -62,6 +64,7 @@ def main() -> None:
     """Run the command line. Exit codes: 0, those of driftcli.errors, 130 interrupted, 143 terminated."""
     for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _stop)
+    atexit.register(gc.freeze)  # on its way out Python would look through all objects of all libraries for cycles
     kernels.find_a_place()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from driftcli.errors import InputError
 from driftcli.interpolate import pieces, product
-from driftcli.interpolate.weights import InterpolateParameters, Kernel, SparseWeights, inside, sparse
+from driftcli.interpolate.weights import InterpolateParameters, Kernel, inside
 from driftcli.model import Geometry, Motion
 
 _CACHED_WEIGHTS = 32  # per shank: enough for threads at work on neighbouring blocks, about 1 MB each at most
@@ -96,7 +96,8 @@ class _Shank:
         self._kernel = kernel
         self._depths_um = depths_um
         self._contacts = contacts
-        self._targets = kept[contacts]
+        self._targets = np.flatnonzero(kept[contacts])
+        self._targets = self._targets[np.argsort(depths_um[self._targets], kind="stable")]
         self._columns = (np.cumsum(kept) - 1)[contacts[self._targets]]
         self._pieces = schedule
         self._recent = _Recent()
@@ -109,17 +110,18 @@ class _Shank:
         bounds[0] = 0
         for piece, first, last in zip(overlapping, bounds[:-1], bounds[1:], strict=True):
             weights = self._weights(self._pieces.displacement_at(piece, self._depths_um))
-            product.add_up(traces, first, last, self._contacts, *weights, self._columns, corrected)
+            product.add_up(traces, first, last, *weights, corrected)
 
     def is_still(self, start_sample: int, stop_sample: int) -> bool:
         overlapping = self._pieces.overlapping(start_sample, stop_sample)
         return bool(self._pieces.still[overlapping.start : overlapping.stop].all())
 
-    def _weights(self, displacement_um: NDArray[np.float64]) -> SparseWeights:
+    def _weights(self, displacement_um: NDArray[np.float64]) -> product.PackedWeights:
         slot = self._recent.slot(displacement_um.tobytes())
         with slot.lock:
             if slot.weights is None:
-                slot.weights = sparse(self._kernel.weights(displacement_um)[self._targets])
+                weights = self._kernel.weights(displacement_um)[self._targets]
+                slot.weights = product.pack(weights, self._contacts, self._columns)
             return slot.weights
 
 
@@ -128,7 +130,7 @@ class _Slot:
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
-        self.weights: SparseWeights | None = None
+        self.weights: product.PackedWeights | None = None
 
 
 class _Recent:

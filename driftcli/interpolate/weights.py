@@ -6,7 +6,7 @@ A method's weights are a matrix (targets, sources): the corrected trace of conta
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple, Protocol
+from typing import Literal, Protocol
 
 import numba
 import numpy as np
@@ -40,21 +40,6 @@ class Kernel(Protocol):
 
     def weights(self, displacement_um: NDArray[np.float64]) -> NDArray[np.float64]:
         """(C, C) float64 weights (targets, sources) for the displacement (C,) of each contact."""
-
-
-class SparseWeights(NamedTuple):
-    """Weights row by row: those of target t are `values[starts[t]:starts[t + 1]]`, of the contacts in `sources`."""
-
-    starts: NDArray[np.int64]
-    sources: NDArray[np.int32]
-    values: NDArray[np.float32]
-
-
-def sparse(weights: NDArray[np.float64]) -> SparseWeights:
-    """The weights other than zero, as float32, sources ascending."""
-    rows, sources = np.nonzero(weights)
-    starts = np.searchsorted(rows, np.arange(len(weights) + 1)).astype(np.int64)
-    return SparseWeights(starts, sources.astype(np.int32), weights[rows, sources].astype(np.float32))
 
 
 def moved(positions_um: NDArray[np.float64], displacement_um: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -18,14 +18,13 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Discriminator, Field, Tag
-from scipy import sparse
-from scipy.spatial.distance import cdist
 
 from driftcli import model
 from driftcli.localize import waveforms
 
-_TEMPLATES_AT_ONCE = 1024
+_TEMPLATES_AT_ONCE = 256
 _LEAST_LOGARITHM = np.log(1e-7)
+_NO_ENTRIES = (np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0))
 
 
 class _Falloff(model.Parameters):
@@ -141,34 +140,74 @@ class Localizer:
 
 
 def _build_grid(parameters: Parameters, geometry: model.Geometry) -> _Grid:
-    positions, near, weights = [], [], []
+    positions, near, weights, first = [np.zeros((0, 2))], [_NO_ENTRIES], [_NO_ENTRIES], 0
+    reached = np.zeros((len(geometry), len(geometry)), np.bool_)
+    names_um = np.array(parameters.weight_method.names_um, dtype=np.float64)
     for _, shank in geometry.each_shank():
-        contacts = geometry.positions_um[shank]
-        for templates in _grid_points(contacts, parameters):
-            distance = cdist(templates, contacts)
-            is_near = distance <= parameters.radius_um
-            used = is_near.any(axis=1)
+        contacts_um = geometry.positions_um[shank]
+        for templates in _grid_points(contacts_um, parameters):
+            distance = _distances(templates, contacts_um)
+            used = (distance <= parameters.radius_um).any(axis=1)
+            if not used.any():
+                continue
+            distance = distance[used]
+            here = _in_reach(distance, parameters)
+            contacts, distance = shank[here], distance[:, here]
+            is_near, rows = distance <= parameters.radius_um, _weights(distance, len(shank), parameters)
             positions.append(templates[used])
-            near.append(_spread(is_near[used], shank, len(geometry)))
-            weights.append(_spread(_weights(distance[used], parameters), shank, len(geometry)))
-    by_template, by_row = sparse.vstack(near, format="csr"), sparse.vstack(weights, format="csr")
-    by_contact = by_template.T.tocsr()
-    n_falloffs = len(parameters.weight_method.names_um)
-    touched = sum(by_row[d::n_falloffs] for d in range(n_falloffs)) > 0
-    reached = (by_contact.astype(np.int32) @ touched.astype(np.int32)).tocsr()
-    for matrix in (by_contact, by_row, reached):
-        matrix.sort_indices()
+            near.append(_entries(is_near, first, contacts))
+            weights.append(_entries(rows, first * len(names_um), contacts))
+            touched = rows.reshape(-1, len(names_um), len(contacts)).max(axis=1) > 0
+            for place, contact in enumerate(contacts):
+                reached[contact, contacts] |= touched[is_near[:, place]].any(axis=0)
+            first += len(distance)
+    templates_near, contacts_near, _ = map(np.concatenate, zip(*near, strict=True))
+    row, contact, weight = map(np.concatenate, zip(*weights, strict=True))
+    reaching, reached_contacts = np.nonzero(reached)
     return _Grid(
         np.concatenate(positions),
-        np.array(parameters.weight_method.names_um, dtype=np.float64),
-        by_contact.indptr,
-        by_contact.indices,
-        reached.indptr,
-        reached.indices,
-        by_row.indptr,
-        by_row.indices,
-        by_row.data.astype(np.float32),
+        names_um,
+        *_lists(contacts_near, templates_near, len(geometry)),
+        *_lists(reaching, reached_contacts, len(geometry)),
+        *_lists(row, contact, first * len(names_um)),
+        weight.astype(np.float32),
     )
+
+
+def _distances(templates_um: NDArray[np.float64], contacts_um: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(t, c) distance of each template from each contact."""
+    x, y = (templates_um[:, axis, None] - contacts_um[:, axis] for axis in (0, 1))
+    return np.sqrt(x * x + y * y)
+
+
+def _in_reach(distance_um: NDArray[np.float64], parameters: Parameters) -> NDArray[np.bool_]:
+    """Contacts that are near a template or may have a weight in one; there are few, whatever the length of the shank.
+
+    A weight is lost where its logarithm is far below that of the template's nearest contact. Logarithms fall with the
+    distance, so none of a contact's is above that at its least distance from any template.
+    """
+    least, farthest_nearest = distance_um.min(axis=0), distance_um.min(axis=1).max()
+    in_reach: NDArray[np.bool_] = least <= parameters.radius_um
+    for name in parameters.weight_method.names_um:
+        logarithm = parameters.weight_method.logarithm
+        in_reach |= logarithm(least, name) - logarithm(farthest_nearest, name) > _LEAST_LOGARITHM
+    return in_reach
+
+
+def _entries(
+    values: NDArray[Any], first_row: int, contacts: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[Any]]:
+    """Row, contact and value of what isn't 0, row after row; `values` has the columns of a shank's contacts."""
+    rows, columns = np.nonzero(values)
+    return rows + first_row, contacts[columns], values[rows, columns]
+
+
+def _lists(
+    owners: NDArray[np.int64], members: NDArray[np.int64], n_owners: int
+) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+    """Where each owner's members start, and the members of one owner after the other, in the order they come in."""
+    starts = np.concatenate([[0], np.cumsum(np.bincount(owners, minlength=n_owners))])
+    return starts.astype(np.int32), members[np.argsort(owners, kind="stable")].astype(np.int32)
 
 
 def _grid_points(contacts_um: NDArray[np.float64], parameters: Parameters) -> list[NDArray[np.float64]]:
@@ -180,8 +219,11 @@ def _grid_points(contacts_um: NDArray[np.float64], parameters: Parameters) -> li
     return np.array_split(points, -(-len(points) // _TEMPLATES_AT_ONCE))
 
 
-def _weights(distance_um: NDArray[np.float64], parameters: Parameters) -> NDArray[np.float64]:
-    """(t * D, c) weight of each contact in each falloff of each template: small ones dropped, norm 1."""
+def _weights(distance_um: NDArray[np.float64], n_contacts: int, parameters: Parameters) -> NDArray[np.float64]:
+    """(t * D, c) weight of each contact in each falloff of each template: small ones dropped, norm 1.
+
+    distance_um: (t, c), of those of the shank's `n_contacts` contacts that are in reach.
+    """
     method = parameters.weight_method
     logarithm = np.stack([method.logarithm(distance_um, name) for name in method.names_um], axis=1)
     # the norm takes any factor out: the largest weight is set to 1, lest all underflow; float32 won't miss the smallest
@@ -190,17 +232,11 @@ def _weights(distance_um: NDArray[np.float64], parameters: Parameters) -> NDArra
     weights /= np.linalg.norm(weights, axis=2, keepdims=True)
     threshold = method.sparsity_threshold
     if threshold is None:
-        threshold = 0.5 / np.sqrt(distance_um.shape[1])
+        threshold = 0.5 / np.sqrt(n_contacts)
     weights[weights < threshold] = 0
     norm = np.linalg.norm(weights, axis=2, keepdims=True)
     weights /= np.where(norm > 0, norm, 1)
     return weights.reshape(-1, distance_um.shape[1])
-
-
-def _spread(values: NDArray[Any], contacts: NDArray[np.int64], n_contacts: int) -> sparse.csr_matrix:
-    """Columns of a shank's contacts, as columns of all contacts."""
-    matrix = sparse.csr_matrix(values)
-    return sparse.csr_matrix((matrix.data, contacts[matrix.indices], matrix.indptr), (len(values), n_contacts))
 
 
 @numba.njit(nogil=True, cache=True)

@@ -36,6 +36,7 @@ _MOST_STEPS = 100
 # with less, rounding would push x along a probe of one column, where no residual depends on it
 _LEAST_DAMPING = 1e-7
 _SHORTEST_STEP_UM = 1e-3
+_TINY = 1e-300  # keeps from a division by zero
 _PARENT_RINGS = 3
 
 
@@ -136,7 +137,7 @@ def _locate(values, channels, near, rules, positions, max_distance):  # type: ig
         largest = amplitudes.max()
         located[i, 0], located[i, 1] = positions[channel, 0], positions[channel, 1]
         if here.size > 1 and np.isfinite(amplitudes.sum()) and largest > 0:
-            at, alpha = _fit(amplitudes / largest, positions[here], max_distance)
+            at, alpha = _fit(amplitudes / largest, positions[here].T.copy(), max_distance)
             located[i, 0], located[i, 1], located[i, 2], located[i, 3] = at[0], at[1], at[2], alpha * largest
     return located
 
@@ -150,26 +151,30 @@ def _decrease(amplitudes, channel, rules):  # type: ignore[no-untyped-def]
 
 @numba.njit(nogil=True, cache=True)
 def _fit(amplitudes, places, max_distance):  # type: ignore[no-untyped-def]
-    """Position (3,) and alpha that minimize the objective for amplitudes (n,) with maximum 1 at places (n, 2)."""
-    centre = np.array([(amplitudes * places[:, 0]).sum(), (amplitudes * places[:, 1]).sum()]) / amplitudes.sum()
+    """Position (3,) and alpha that minimize the objective for amplitudes (n,) with maximum 1 at places (2, n)."""
+    centre = np.array([(amplitudes * places[0]).sum(), (amplitudes * places[1]).sum()]) / amplitudes.sum()
     at = np.array([centre[0], centre[1], _START_Z_UM])
     low = np.array([centre[0] - max_distance, centre[1] - max_distance, _LEAST_Z_UM])
     high = np.array([centre[0] + max_distance, centre[1] + max_distance, 10 * max_distance])
     at[2] = min(at[2], high[2])
-    gradient, curvature, step = np.empty(3), np.empty((3, 3)), np.empty(3)
+    # all arrays are made here, as making one takes longer than filling it
+    gradient, curvature, ahead = np.empty(3), np.empty((3, 3)), np.empty(3)
     ahead_gradient, ahead_curvature = np.empty(3), np.empty((3, 3))
-    value, alpha = _objective(at, amplitudes, places, gradient, curvature)
+    matrix, terms = np.empty((3, 3)), np.empty((5, amplitudes.size))
+    value, alpha = _objective(at, amplitudes, places, gradient, curvature, terms)
     damping = 1e-3
     for _ in range(_MOST_STEPS):
-        _damped_step(at, gradient, curvature, damping, low, high, step)
-        ahead = np.minimum(np.maximum(at + step, low), high)
-        length = np.abs(ahead - at).max()
-        ahead_value, ahead_alpha = _objective(ahead, amplitudes, places, ahead_gradient, ahead_curvature)
+        _damped_step(at, gradient, curvature, damping, low, high, matrix, ahead)
+        length = max(abs(ahead[0] - at[0]), abs(ahead[1] - at[1]), abs(ahead[2] - at[2]))
+        ahead_value, ahead_alpha = _objective(ahead, amplitudes, places, ahead_gradient, ahead_curvature, terms)
         if ahead_value <= value:
-            at, value, alpha = ahead, ahead_value, ahead_alpha
+            # less than half of what the curvature promised means that it is too small: steps would lead to and fro
+            gain = (value - ahead_value) / max(_promise(at, ahead, gradient, curvature), _TINY)
+            damping = max(damping * min(max(1 - (2 * gain - 1) ** 3, 0.2), 2.0), _LEAST_DAMPING)
+            value, alpha = ahead_value, ahead_alpha
+            at, ahead = ahead, at
             gradient, ahead_gradient = ahead_gradient, gradient
             curvature, ahead_curvature = ahead_curvature, curvature
-            damping = max(0.2 * damping, _LEAST_DAMPING)
         else:
             damping *= 5
         if length < _SHORTEST_STEP_UM:
@@ -178,48 +183,63 @@ def _fit(amplitudes, places, max_distance):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(nogil=True, cache=True)
-def _objective(at, amplitudes, places, gradient, curvature):  # type: ignore[no-untyped-def]
-    """Value of the objective and alpha at a position; writes the gradient (3,) and Gauss-Newton's curvature (3, 3).
-
-    As alpha is the best one, the gradient is that at fixed alpha; the curvature is that of the residuals with the
-    part along q, which alpha takes up, projected out.
-    """
-    n = amplitudes.size
-    product = norm = 0.0
-    for k in range(n):
-        distance2 = (at[0] - places[k, 0]) ** 2 + (at[1] - places[k, 1]) ** 2 + at[2] ** 2
-        product += amplitudes[k] / np.sqrt(distance2)
-        norm += 1 / distance2
-    alpha = product / norm
-    gradient[:] = 0
-    curvature[:] = 0
-    squares, along, slope = 0.0, np.zeros(3), np.empty(3)
-    for k in range(n):
-        dx, dy, dz = at[0] - places[k, 0], at[1] - places[k, 1], at[2]
-        q = 1 / np.sqrt(dx * dx + dy * dy + dz * dz)
-        residual = amplitudes[k] - alpha * q
-        squares += residual * residual
-        factor = alpha * q * q * q
-        slope[0], slope[1], slope[2] = factor * dx, factor * dy, factor * dz
-        for a in range(3):
-            gradient[a] += 2 / n * residual * slope[a]
-            along[a] += q * slope[a]
-            for b in range(3):
-                curvature[a, b] += 2 / n * slope[a] * slope[b]
+def _promise(at, ahead, gradient, curvature):  # type: ignore[no-untyped-def]
+    """By how much the objective would fall on the way ahead if it had this curvature all along."""
+    fall = 0.0
     for a in range(3):
+        fall -= (ahead[a] - at[a]) * gradient[a]
         for b in range(3):
-            curvature[a, b] -= 2 / n * along[a] * along[b] / norm
-    inside = 1 + _LOG_SLOPE * at[2]
-    gradient[2] -= _LOG_WEIGHT * _LOG_SLOPE / inside
-    curvature[2, 2] += _LOG_WEIGHT * (_LOG_SLOPE / inside) ** 2
-    return squares / n - _LOG_WEIGHT * np.log(inside), alpha
+            fall -= 0.5 * (ahead[a] - at[a]) * curvature[a, b] * (ahead[b] - at[b])
+    return fall
 
 
 @numba.njit(nogil=True, cache=True)
-def _damped_step(at, gradient, curvature, damping, low, high, step):  # type: ignore[no-untyped-def]
-    """Write the step that solves (curvature + damping) step = -gradient, with coordinates that push against a bound
-    held where they are."""
-    matrix = curvature.copy()
+def _objective(at, amplitudes, places, gradient, curvature, terms):  # type: ignore[no-untyped-def]
+    """Value of the objective and alpha at a position; writes the gradient (3,) and Gauss-Newton's curvature (3, 3).
+
+    As alpha is the best one, the gradient is that at fixed alpha; the curvature is that of the residuals with the
+    part along q, which alpha takes up, projected out. terms: (5, n), room for what each contact adds; the loops that
+    fill it hold no sums, so that contacts are worked on several at once.
+    """
+    n = amplitudes.size
+    q, residuals, slopes = terms[0], terms[1], terms[2:]
+    for k in range(n):
+        dx, dy, dz = at[0] - places[0, k], at[1] - places[1, k], at[2]
+        q[k] = 1 / np.sqrt(dx * dx + dy * dy + dz * dz)
+    norm = _dot(q, q)
+    alpha = _dot(amplitudes, q) / norm
+    for k in range(n):
+        dx, dy, dz = at[0] - places[0, k], at[1] - places[1, k], at[2]
+        residuals[k] = amplitudes[k] - alpha * q[k]
+        factor = alpha * q[k] * q[k] * q[k]
+        slopes[0, k], slopes[1, k], slopes[2, k] = factor * dx, factor * dy, factor * dz
+    along = (_dot(q, slopes[0]), _dot(q, slopes[1]), _dot(q, slopes[2]))
+    for a in range(3):
+        gradient[a] = 2 / n * _dot(residuals, slopes[a])
+        for b in range(a + 1):
+            curvature[a, b] = 2 / n * (_dot(slopes[a], slopes[b]) - along[a] * along[b] / norm)
+            curvature[b, a] = curvature[a, b]
+    inside = 1 + _LOG_SLOPE * at[2]
+    gradient[2] -= _LOG_WEIGHT * _LOG_SLOPE / inside
+    curvature[2, 2] += _LOG_WEIGHT * (_LOG_SLOPE / inside) ** 2
+    return _dot(residuals, residuals) / n - _LOG_WEIGHT * np.log(inside), alpha
+
+
+@numba.njit(nogil=True, cache=True)
+def _dot(a, b):  # type: ignore[no-untyped-def]
+    """A plain loop: a library's product would depend on the library, and takes longer to call than so few terms do."""
+    total = 0.0
+    for k in range(a.size):
+        total += a[k] * b[k]
+    return total
+
+
+@numba.njit(nogil=True, cache=True)
+def _damped_step(at, gradient, curvature, damping, low, high, matrix, ahead):  # type: ignore[no-untyped-def]
+    """Write where the step leads that solves (curvature + damping) step = -gradient, kept between the bounds; held are
+    coordinates that push against one. matrix: room for one like `curvature`."""
+    step = ahead  # up to the last line
+    matrix[:] = curvature
     largest = max(matrix[0, 0], matrix[1, 1], matrix[2, 2])
     for a in range(3):
         matrix[a, a] += damping * largest + 1e-15
@@ -239,4 +259,4 @@ def _damped_step(at, gradient, curvature, damping, low, high, step):  # type: ig
                     matrix[b, c] -= ratio * matrix[a, c]
                 step[b] -= ratio * step[a]
     for a in range(3):
-        step[a] /= matrix[a, a]
+        ahead[a] = min(max(at[a] + step[a] / matrix[a, a], low[a]), high[a])

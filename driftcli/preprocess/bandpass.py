@@ -3,10 +3,10 @@
 The textbook design (analog prototype, frequency transformation, bilinear transform with prewarped edges; Oppenheim and
 Schafer, Discrete-Time Signal Processing, ch. 7), the same filter as `scipy.signal.iirfilter` and `sosfiltfilt`. It is
 designed here, as importing scipy.signal takes longer than a minute of recording, and because sections that each pass a
-band have the numerator 1 - z^-2, which is cheaper and keeps offsets out of every section. The gains of all sections, there and back, are applied
-at once. Designed in float64, run in
-float32 on many channels at once. Where the lower edge is so low that rounding in float32 would be heard (below about
-280 Hz with order 5 at 30 kHz), the sections run in float64.
+band have the numerator 1 - z^-2, which is cheaper and keeps offsets out of every section. The gains of all sections,
+there and back, are applied at once. Designed in float64, run in float32 on many channels at once. Where the lower edge
+is so low that rounding in float32 would be heard (below about 280 Hz with order 5 at 30 kHz), the sections run in
+float64.
 
 Such a filter never ends, so a block needs rows on either side that are thrown away. The number of rows is how long the
 filter's slowest pole takes to die down to one millionth, or to less where it is slow and transients add up for longer.

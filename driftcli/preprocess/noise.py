@@ -33,8 +33,9 @@ def noise_slices(num_samples: int, sampling_frequency_hz: float) -> list[tuple[i
 
 def mad_noise_level(traces: NDArray[np.float32]) -> NDArray[np.float64]:
     """Noise level of each channel of traces (S, C): the MAD, scaled to the standard deviation of normal noise."""
-    channels = np.ascontiguousarray(traces.T, np.float32)
-    deviations = np.abs(channels - row_medians(channels)[:, None])
+    deviations = np.array(traces.T, np.float32, order="C")
+    deviations -= row_medians(deviations)[:, None]
+    np.abs(deviations, out=deviations)
     return row_medians(deviations).astype(np.float64) / _MAD_OF_NORMAL
 
 

@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timezone
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -99,6 +100,7 @@ def _describe(path: Path) -> dict[str, Any]:
     return {"path": str(path.resolve()), "size_bytes": status.st_size, "modified": modified}
 
 
+@cache  # importlib looks for a library's metadata and parses all of it
 def _versions() -> dict[str, str]:
     return {
         "driftcli": __version__,

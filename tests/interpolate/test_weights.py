@@ -30,15 +30,6 @@ def test_drop_smallest_of_small_and_large_weights():
     assert lost.min() > 0
 
 
-def test_sparse_holds_the_same_weights():
-    weights = np.array([[0, 0.5, 0], [0, 0, 0], [-1.5, 0, 2], [0, 0, 0]])
-    starts, sources, values = shared.sparse(weights)
-    assert values.dtype == np.float32
-    assert starts.tolist() == [0, 1, 1, 3, 3]
-    assert sources.tolist() == [1, 0, 2]
-    assert values.tolist() == [0.5, -1.5, 2.0]
-
-
 def test_inside_includes_the_ends():
     positions = np.array([[0.0, 0.0], [5.0, 20.0], [0.0, 40.0]])
     assert shared.inside(positions, np.array([0.0, -20.0, 0.0])).tolist() == [True, True, True]
