@@ -62,7 +62,7 @@ def _row_median(row, bits, pace):  # type: ignore[no-untyped-def]
     pivot, found = _guess(row, wanted, pace)
     if not found:
         pivot = _halve(bits, wanted)
-    count, below, above, nans = _around(bits, pivot)
+    count, below, above, nans = _around(bits, _key(pivot))
     if nans:
         return np.float32(np.nan)
     median = below
@@ -81,7 +81,7 @@ def _guess(row, wanted, pace):  # type: ignore[no-untyped-def]
         count = _count(row, pivot)
         if count == wanted:
             _learn(pace, pivot, first_miss)
-            return pivot, True
+            return pivot + np.float32(0), True  # no -0: 0 would not be up to its key
         if guess == 0:
             first_miss = wanted - count
         if count < wanted:
@@ -120,8 +120,8 @@ def _halve(bits, wanted):  # type: ignore[no-untyped-def]
     """The number of rank `wanted`, which is always between two numbers of the row."""
     low, high = -np.float32(np.inf), np.float32(np.inf)
     while low < high:
-        pivot = _value(np.int32((np.int64(_key(low)) + np.int64(_key(high))) >> 1))
-        count, below, above, _ = _around(bits, pivot)
+        middle = np.int32((np.int64(_key(low)) + np.int64(_key(high))) >> 1)
+        count, below, above, _ = _around(bits, middle)
         if count < wanted:
             low = above
         else:
@@ -130,9 +130,8 @@ def _halve(bits, wanted):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(nogil=True, cache=True)
-def _around(bits, pivot):  # type: ignore[no-untyped-def]
-    """How many numbers are up to the pivot, the largest of them, the smallest of the others, and how many are NaN."""
-    limit = _key(pivot + np.float32(0))
+def _around(bits, limit):  # type: ignore[no-untyped-def]
+    """How many numbers have keys up to a limit, the largest of them, the smallest of the others, how many are NaN."""
     count, nans, below, above = np.int32(0), np.int32(0), _SMALLEST, _LARGEST
     for i in range(len(bits)):
         key = bits[i] ^ ((bits[i] >> 31) & _LARGEST)

@@ -75,3 +75,13 @@ def test_ends_after_long_stretches_without_a_change():
     rows[-2, :5] = 2.0
     rows[-1] = np.geomspace(1e-30, 1e30, 8)
     np.testing.assert_array_equal(row_medians(rows), np.median(rows, axis=1))
+
+
+@settings(max_examples=500, deadline=None)
+@given(hnp.arrays(np.float32, SHAPES, elements=st.sampled_from([-1.0, -1e-45, -0.0, 0.0, 1e-45, 3.0, np.inf, -np.inf])))
+def test_around_zero(rows):
+    """Two zeros are one number with two sets of bits; the search must end, and tell 0, not -0."""
+    medians = row_medians(rows)
+    with np.errstate(invalid="ignore"):
+        np.testing.assert_array_equal(medians, [median(row) for row in rows])
+    assert not np.signbit(medians[medians == 0]).any()
