@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from driftcli.cli.options import PresetOptions, ThreadOptions, grouped
+from driftcli.cli.options import MaxMemory, PresetOptions, ThreadOptions, grouped, limited
 from driftcli.cli.show import summary_rows
 
 Source = Annotated[
@@ -25,7 +25,12 @@ Span = Annotated[
 
 @grouped
 def estimate(
-    peaks: Source, preset: PresetOptions, options: ThreadOptions, out: Out = None, span_um: Span = None
+    peaks: Source,
+    preset: PresetOptions,
+    options: ThreadOptions,
+    out: Out = None,
+    span_um: Span = None,
+    max_memory: MaxMemory = None,
 ) -> None:
     """Estimate the motion of the tissue from peaks: motion.h5. Needs no recording.
 
@@ -40,7 +45,7 @@ def estimate(
     settings = preset.settings(None if peaks.suffix.lower() == ".npz" else peaks, "peaks", DETECT_STAGES)
     out = out or peaks.with_name(MOTION)
     with options.console() as console:
-        facts = estimate(peaks, settings, out, options.work(console), span_um=span_um)
+        facts = estimate(peaks, settings, out, limited(options.work(console), max_memory), span_um=span_um)
     console.summary(str(out), summary_rows({"estimate": facts}), facts)
 
 

@@ -30,6 +30,15 @@ OutputDtype = Annotated[
 
 _RECORDING, _PRESET, _WORK = "Recording", "Preset", "Work"
 
+MaxMemory = Annotated[
+    str | None,
+    typer.Option(
+        metavar="SIZE",
+        help="Refuse an estimate that is predicted to need more, such as 2GB or 500MB. (default: none is refused)",
+        rich_help_panel=_WORK,
+    ),
+]
+
 
 def grouped(verb: Callable[..., None]) -> Callable[..., None]:
     """Make a typer command of a function whose parameters include option groups (dataclasses)."""
@@ -212,6 +221,13 @@ class ThreadOptions(WorkOptions):
     def work(self, console: Console) -> Work:
         work = super().work(console)
         return work if self.jobs is None else replace(work, jobs=self.jobs)
+
+
+def limited(work: Work, max_memory: str | None) -> Work:
+    """The same work within the memory that `--max-memory` names."""
+    from driftcli.workflow.work import memory_bytes
+
+    return work if max_memory is None else replace(work, max_memory_bytes=memory_bytes(max_memory))
 
 
 @dataclass(frozen=True)

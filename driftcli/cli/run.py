@@ -7,7 +7,15 @@ from typing import Annotated
 
 import typer
 
-from driftcli.cli.options import OutputDtype, PresetOptions, RecordingOptions, StreamOptions, grouped
+from driftcli.cli.options import (
+    MaxMemory,
+    OutputDtype,
+    PresetOptions,
+    RecordingOptions,
+    StreamOptions,
+    grouped,
+    limited,
+)
 from driftcli.cli.show import summary_rows
 
 Out = Annotated[Path | None, typer.Option(help="Folder of the outputs. (default: rec.driftcli beside rec.bin)")]
@@ -20,6 +28,7 @@ def run(
     options: StreamOptions,
     out: Out = None,
     output_dtype: OutputDtype = None,
+    max_memory: MaxMemory = None,
 ) -> None:
     """Correct a recording: detect, estimate and apply in one go.
 
@@ -33,7 +42,8 @@ def run(
     with options.console() as console:
         recording = source.open(console)
         folder = out or workflow.default_folder(source.recording)
-        facts = workflow.run(recording, settings, folder, options.work(console), dtype=output_dtype)
+        work = limited(options.work(console), max_memory)
+        facts = workflow.run(recording, settings, folder, work, dtype=output_dtype)
     console.summary(f"{folder}/", summary_rows(facts, recording.duration_s), facts)
 
 

@@ -19,18 +19,20 @@ from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
 from driftcli.errors import UsageError
+from driftcli.estimate.footprint import CHECK_BYTES_PER_PEAK, Footprint, most_that_fit, require_room_for_pairs
 from driftcli.estimate.histogram import motion_histogram, spatial_bins, temporal_bins
-from driftcli.estimate.pairwise import Pairs, pair_width, pairwise_displacements
+from driftcli.estimate.pairwise import Pairs, measure_bytes, pair_width, pairwise_displacements
 from driftcli.estimate.solve import Equations, mean_displacements, solve_pairs, solve_pairs_robust, solve_with_priors
 from driftcli.estimate.windows import WindowParameters, spatial_windows
 from driftcli.model import DepthPeaks, Motion
 from driftcli.reporter import Reporter
 
 _MODE_STEP_UM = 0.1
-# The pairs of one window, all that grows with the square of the duration, may take so much memory: a lag and a
-# correlation each, and which of them count or, over and over, a copy of the weights that still do.
-_LARGEST_BYTES = 4e9
+# The pairs of one window, all that grows with the square of the duration: a lag and a correlation each, and which of
+# them count or, over and over, a copy of the weights that still do.
 _BYTES_PER_PAIR = {"lsmr": 6, "gradient_descent": 6, "lsqr_robust": 10}
+# Arrays of all displacements that solving holds at once.
+_VECTORS = 14
 
 
 class Parameters(WindowParameters):
@@ -107,9 +109,8 @@ def estimate(
     reference time lies outside the recording or a window's pairs would take too much memory; OutputError if the
     temporary file of `spatial_prior` can't be written.
     """
-    edges_s = temporal_bins(duration_s, parameters.bin_s)
-    _check_memory(len(edges_s) - 1, parameters)
-    edges_um = spatial_bins(span_um, parameters.bin_um, parameters.hist_margin_um)
+    footprint(len(peaks), span_um, duration_s, parameters, jobs)
+    edges_s, edges_um = _edges(span_um, duration_s, parameters)
     histogram = motion_histogram(
         peaks,
         edges_s,
@@ -118,7 +119,7 @@ def estimate(
         depth_smooth_um=parameters.histogram_depth_smooth_um,
         time_smooth_s=parameters.histogram_time_smooth_s,
     )
-    windows, centres_um = spatial_windows(parameters, span_um, (edges_um[1:] + edges_um[:-1]) / 2, reporter)
+    windows, centres_um = spatial_windows(parameters, span_um, _centres(edges_um), reporter)
 
     def pairs(window: int) -> Pairs:
         reporter.progress("estimate", window, len(windows))
@@ -133,7 +134,38 @@ def estimate(
             _join_medians(displacement)
     reporter.progress("estimate", len(windows), len(windows))
     displacement -= _reference(displacement, edges_s, parameters)
-    return Motion(displacement, (edges_s[1:] + edges_s[:-1]) / 2, centres_um)
+    return Motion(displacement, _centres(edges_s), centres_um)
+
+
+def footprint(
+    n_peaks: int, span_um: tuple[float, float], duration_s: float, parameters: Parameters, jobs: int = 1
+) -> Footprint:
+    """Memory that `estimate` will take, whatever the `jobs`; UsageError where it would refuse for that reason."""
+    edges_s, edges_um = _edges(span_um, duration_s, parameters)
+    windows, _ = spatial_windows(parameters, span_um, _centres(edges_um), Reporter())
+    n_bins = len(edges_s) - 1
+    pairs = _pair_bytes(n_bins, parameters)
+    averaging = 2 if parameters.weight_with_amplitude else 1
+    histogram = 8 * n_bins * windows.shape[1]
+    measured = max(
+        measure_bytes(n_bins, window, parameters.bin_um, parameters.max_displacement_um) for window in windows
+    )
+    solving = 8 * n_bins * _VECTORS * (len(windows) if parameters.spatial_prior else 1)
+    most = max(CHECK_BYTES_PER_PEAK * n_peaks, averaging * histogram, histogram + pairs + measured + solving)
+    return Footprint(
+        n_bins, len(windows), most, "make estimate.time_horizon_s smaller, or estimate.bin_s or estimate.bin_um larger"
+    )
+
+
+def _edges(
+    span_um: tuple[float, float], duration_s: float, parameters: Parameters
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    edges_s = temporal_bins(duration_s, parameters.bin_s)
+    return edges_s, spatial_bins(span_um, parameters.bin_um, parameters.hist_margin_um)
+
+
+def _centres(edges: NDArray[np.float64]) -> NDArray[np.float64]:
+    return (edges[1:] + edges[:-1]) / 2
 
 
 def _horizon_bins(parameters: Parameters) -> int | None:
@@ -142,17 +174,17 @@ def _horizon_bins(parameters: Parameters) -> int | None:
     return math.ceil(parameters.time_horizon_s / parameters.bin_s)
 
 
-def _check_memory(n_bins: int, parameters: Parameters) -> None:
-    """UsageError if the pairs of one window would take more than `_LARGEST_BYTES`."""
+def _pair_bytes(n_bins: int, parameters: Parameters) -> int:
+    """What the pairs of one window take; UsageError if that is too much."""
     bytes_per_pair = _BYTES_PER_PAIR[parameters.convergence_method]
     needed = n_bins * pair_width(n_bins, _horizon_bins(parameters)) * bytes_per_pair
-    if needed > _LARGEST_BYTES:
-        horizon_s = (_LARGEST_BYTES // (n_bins * bytes_per_pair) + 1) // 2 * parameters.bin_s
-        raise UsageError(
-            f"comparing {n_bins} temporal bins of {parameters.bin_s:g} s with each other takes {needed / 1e9:.3g} GB, "
-            f"more than {_LARGEST_BYTES / 1e9:g} GB",
-            f"set estimate.time_horizon_s, to {horizon_s:g} or less, or make estimate.bin_s larger",
-        )
+    horizon_s = (most_that_fit(n_bins * bytes_per_pair) + 1) // 2 * parameters.bin_s
+    require_room_for_pairs(
+        needed,
+        f"comparing {n_bins} temporal bins of {parameters.bin_s:g} s with each other",
+        f"set estimate.time_horizon_s, to {horizon_s:g} or less, or make estimate.bin_s larger",
+    )
+    return needed
 
 
 def _pairs(histogram: NDArray[np.float64], window: NDArray[np.float64], parameters: Parameters, jobs: int) -> Pairs:

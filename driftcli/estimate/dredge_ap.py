@@ -25,8 +25,9 @@ from numpy.typing import NDArray
 from pydantic import Field, model_validator
 from scipy.ndimage import maximum_filter1d
 
-from driftcli.estimate.dredge_correlate import Block, Correlator
-from driftcli.estimate.dredge_solve import PairEquations
+from driftcli.estimate.dredge_correlate import Block, Correlator, correlator_bytes
+from driftcli.estimate.dredge_solve import PairEquations, pair_bytes, solve_bytes
+from driftcli.estimate.footprint import CHECK_BYTES_PER_PEAK, Footprint, require_room_for_pairs
 from driftcli.estimate.histogram import check_peaks, motion_histogram, spatial_bins, temporal_bins, within
 from driftcli.estimate.windows import WindowParameters, spatial_windows
 from driftcli.model import DepthPeaks, Motion
@@ -100,22 +101,79 @@ def estimate(
 
     `jobs` threads work on as many windows at a time; the result is the same for any number of them.
     `reporter` is told if no two bins could be compared. InputError if there are no peaks within the span or a peak's
-    time, depth or amplitude is not finite; UsageError if the displacements don't settle or
-    the weights of pairs would take too much memory.
+    time, depth or amplitude is not finite; UsageError if the displacements don't settle or the weights of pairs would
+    take too much memory.
     """
-    edges_s = temporal_bins(duration_s, parameters.bin_s)
-    edges_um = spatial_bins(span_um, parameters.bin_um, 0.0)
-    raster = _Raster(peaks, edges_s, edges_um, parameters)
-    windows, centres_um = spatial_windows(parameters, span_um, _centres(edges_um), reporter, _ZERO_THRESHOLD)
-    reach, max_lag = _reach(parameters, raster.n_bins), _max_lag(parameters, edges_um, len(windows))
-    comparison = _Comparison(raster, windows, reach, max_lag, parameters)
-    # The weights of unnormalized correlations have no upper bound, so they can't be kept in few steps.
-    equations = PairEquations(len(windows), raster.n_bins, reach, exact=None if parameters.normalized else True)
+    layout = _Layout.of(span_um, duration_s, parameters, reporter)
+    layout.footprint(len(peaks), jobs)
+    raster = _Raster(peaks, layout.edges_s, layout.edges_um, parameters)
+    comparison = _Comparison(raster, layout.windows, layout.reach, layout.max_lag, parameters)
+    equations = PairEquations(len(layout.windows), raster.n_bins, layout.reach, layout.exact)
     comparison.fill(equations, reporter, jobs)
     if raster.n_bins > 1 and not equations.weights.any():
         reporter.message(comparison.why_no_pairs())
     displacement_um = equations.solve(parameters.lambda_t, parameters.lambda_s, parameters.eps)
-    return Motion(displacement_um, _centres(edges_s), centres_um)
+    return Motion(displacement_um, _centres(layout.edges_s), layout.centres_um)
+
+
+def footprint(
+    n_peaks: int, span_um: tuple[float, float], duration_s: float, parameters: Parameters, jobs: int = 1
+) -> Footprint:
+    """Memory that `estimate` will take; UsageError where it would refuse for that reason."""
+    return _Layout.of(span_um, duration_s, parameters, Reporter()).footprint(n_peaks, jobs)
+
+
+@dataclass(frozen=True)
+class _Layout:
+    """Bins and windows of an estimate, and how far apart they are compared.
+
+    windows: (W, D). reach: in temporal bins. max_lag: in depth bins.
+    """
+
+    edges_s: NDArray[np.float64]
+    edges_um: NDArray[np.float64]
+    windows: NDArray[np.float64]
+    centres_um: NDArray[np.float64]
+    reach: int
+    max_lag: int
+    parameters: Parameters
+
+    @classmethod
+    def of(cls, span_um: tuple[float, float], duration_s: float, parameters: Parameters, reporter: Reporter) -> _Layout:
+        edges_s = temporal_bins(duration_s, parameters.bin_s)
+        edges_um = spatial_bins(span_um, parameters.bin_um, 0.0)
+        windows, centres_um = spatial_windows(parameters, span_um, _centres(edges_um), reporter, _ZERO_THRESHOLD)
+        reach, max_lag = _reach(parameters, len(edges_s) - 1), _max_lag(parameters, edges_um, len(windows))
+        return cls(edges_s, edges_um, windows, centres_um, reach, max_lag, parameters)
+
+    @property
+    def exact(self) -> bool | None:
+        """The weights of unnormalized correlations have no upper bound, so they can't be kept in few steps."""
+        return None if self.parameters.normalized else True
+
+    def footprint(self, n_peaks: int, jobs: int) -> Footprint:
+        n_windows, n_bins = len(self.windows), len(self.edges_s) - 1
+        hint = "make estimate.time_horizon_s smaller, or estimate.bin_s or estimate.bin_um larger"
+        pairs = pair_bytes(n_windows, n_bins, self.reach, self.exact)
+        comparison = f"comparing {n_bins} temporal bins with up to {self.reach} others in {n_windows} windows"
+        require_room_for_pairs(pairs, comparison, "make estimate.time_horizon_s smaller or estimate.bin_s larger")
+        most = max(self._fill_bytes(jobs), self._percentile_bytes(), solve_bytes(n_windows, n_bins, self.reach))
+        return Footprint(n_bins, n_windows, max(CHECK_BYTES_PER_PEAK * n_peaks, pairs + most), hint)
+
+    def _fill_bytes(self, jobs: int) -> int:
+        """What comparing takes: a stretch of the raster, and a correlator for each window that is worked on."""
+        n_bins, n_depths = len(self.edges_s) - 1, self.windows.shape[1]
+        n_rows = min(n_bins, _STRETCH + self.reach)
+        widest = int(np.ptp(np.nonzero(self.windows.any(axis=0))[0])) + 1
+        correlator = correlator_bytes(n_rows, widest, self.max_lag)
+        return 4 * n_rows * n_depths + min(jobs, len(self.windows)) * correlator
+
+    def _percentile_bytes(self) -> int:
+        """What the correlations take of which `mincorr_percentile` is one: three copies in single precision."""
+        if self.parameters.mincorr_percentile is None:
+            return 0
+        apart = min(self.parameters.mincorr_percentile_nneighbs - 1, self.reach)
+        return 3 * 4 * apart * (len(self.edges_s) - 1) * len(self.windows)
 
 
 class _Raster:
@@ -142,7 +200,11 @@ class _Raster:
 
     def rows(self, first: int, last: int) -> NDArray[np.float32]:
         """(last - first, D) of the temporal bins from `first` to before `last`."""
-        return np.concatenate([self._piece(n, min(n + _PIECE, last)) for n in range(first, last, _PIECE)])
+        raster = np.empty((last - first, len(self._edges_um) - 1), dtype=np.float32)
+        for start in range(first, last, _PIECE):
+            stop = min(start + _PIECE, last)
+            raster[start - first : stop - first] = self._piece(start, stop)
+        return raster
 
     def _piece(self, first: int, last: int) -> NDArray[np.float32]:
         low, high = max(0, first - self._margin), min(self.n_bins, last + self._margin)
@@ -200,6 +262,7 @@ class _Comparison:
                 for _ in pool.map(fill_window, range(len(self.windows))):
                     done += 1
                     reporter.progress("estimate", done, total)
+                del stretch, fill_window  # before the next raster is made
 
     def _fill_window(self, equations: PairEquations, stretch: _Stretch, mincorr: float, window: int) -> None:
         doubts = self._doubts(stretch.raster, window)

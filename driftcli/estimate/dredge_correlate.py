@@ -18,7 +18,7 @@ from scipy.fft import irfft, next_fast_len, rfft
 # Templates and inputs that are correlated at once: their spectra and products should fit a core's cache.
 _TEMPLATES, _INPUTS = 32, 16
 # Rows whose float64 spectra are held at once while their means and variances are taken.
-_ROWS = 128
+_ROWS = 32
 # A variance is what rounding leaves of an even patch if it is below this share of the patch's largest second moment
 # at any lag (single precision), or below this share of the row's largest square (double precision).
 _ROUNDING_OF_PATCH, _ROUNDING_OF_ROW = 1e-6, 1e-13
@@ -26,6 +26,14 @@ _ROUNDING_OF_PATCH, _ROUNDING_OF_ROW = 1e-6, 1e-13
 _LEAST_OVERLAP = 1e-6
 # Lags that are searched together for the largest correlation.
 _GROUP = 16
+
+
+def correlator_bytes(n_rows: int, n_bins: int, max_lag: int) -> int:
+    """What a `Correlator` of so many rows and depth bins holds, the raster aside."""
+    segments = _Segments.best(n_bins, max_lag)
+    spectrum = segments.count * (segments.n_fft // 2 + 1)
+    in_double = 16 * spectrum + 8 * (n_bins + segments.count * segments.n_fft)
+    return 8 * n_rows * (spectrum + segments.n_lags) + 4 * max(_ROWS, _TEMPLATES) * in_double
 
 
 @dataclass(frozen=True)
@@ -64,11 +72,12 @@ class Correlator:
         used = np.flatnonzero((template_weights > 0) | (input_weights > 0))
         within = slice(used[0], used[-1] + 1)
         self._template_weights, self._input_weights = template_weights[within], input_weights[within]
-        self._rows = raster[:, within]
+        self._raster = raster[:, within]
+        self._offsets = np.zeros((len(raster), 1), np.float32)
         if centered:  # covariances don't feel a constant, but single precision does
-            self._rows = self._rows - self._rows.mean(axis=1, keepdims=True)
+            self._offsets = self._raster.mean(axis=1, keepdims=True)
         self._centered, self._normalized = centered, normalized
-        self._segments = _Segments.best(self._rows.shape[1], max_lag)
+        self._segments = _Segments.best(self._raster.shape[1], max_lag)
         self._per_overlap = _per_overlap(self._template_weights, self._input_weights, max_lag)
         self._measure_inputs()
 
@@ -81,7 +90,7 @@ class Correlator:
         for start in range(0, n_templates, _TEMPLATES):
             stop = min(start + _TEMPLATES, n_templates)
             templates, template_means, template_scales = self._measure_templates(start, stop)
-            highest = min(len(self._rows), stop + reach)
+            highest = min(len(self._raster), stop + reach)
             for low in range(start, highest, _INPUTS):
                 high = min(low + _INPUTS, highest)
                 covariance = self._segments.multiply(templates, self._inputs[low:high])
@@ -89,16 +98,19 @@ class Correlator:
                 best = _best_lags(covariance, per_overlap, template_means, template_scales, means, scales)
                 yield Block(start, low, *best)
 
+    def _rows(self, chunk: slice) -> NDArray[np.float64]:
+        return (self._raster[chunk] - self._offsets[chunk]).astype(np.float64)
+
     def _measure_inputs(self) -> None:
         """Spectra of all rows as inputs, and their mean and inverse deviation at every lag."""
-        n_rows, segments = len(self._rows), self._segments
+        n_rows, segments = len(self._raster), self._segments
         self._inputs = np.empty((n_rows, segments.count, 2, segments.n_fft // 2 + 1), np.float32)
         self._means = np.empty((n_rows, segments.n_lags), np.float32)
         self._scales = np.empty((n_rows, segments.n_lags), np.float32)
         against = segments.template_spectra(self._template_weights[None])
         for start in range(0, n_rows, _ROWS):
-            rows = self._rows[start : start + _ROWS].astype(np.float64)
-            chunk = slice(start, start + len(rows))
+            chunk = slice(start, min(start + _ROWS, n_rows))
+            rows = self._rows(chunk)
             spectra = segments.input_spectra(rows * self._input_weights)
             squares = segments.input_spectra(rows**2 * self._input_weights)
             first, second = (segments.multiply(against, each)[0] for each in (spectra, squares))
@@ -109,7 +121,7 @@ class Correlator:
         self, start: int, stop: int
     ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
         """Spectra of some rows as templates, and their mean and inverse deviation at every lag."""
-        segments, rows = self._segments, self._rows[start:stop].astype(np.float64)
+        segments, rows = self._segments, self._rows(slice(start, stop))
         against = segments.input_spectra(self._input_weights[None])
         spectra = segments.template_spectra(rows * self._template_weights)
         squares = segments.template_spectra(rows**2 * self._template_weights)

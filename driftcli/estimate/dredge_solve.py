@@ -20,7 +20,6 @@ from driftcli.estimate import banded
 
 # Bytes of pair weights up to which they are kept in single precision; more than that in 1/127 steps of one byte.
 _EXACT_BYTES = 2**27
-_LARGEST_BYTES = 4e9
 _STEPS = 127
 # The squared size of the preconditioned residual at which the solution is good to far below a nanometre.
 _TOLERANCE = 1e-24
@@ -29,6 +28,30 @@ _MAX_ITERATIONS = 1000
 _LEAST_RIDGE = 1e-9
 # Blocks of bins that fit into the reach of one pair; the bins of a block hold each other well.
 _BLOCKS_IN_REACH = 4
+# Arrays of all displacements that the iteration holds at once.
+_VECTORS = 14
+
+
+def solve_bytes(n_windows: int, n_bins: int, reach: int) -> float:
+    """What `PairEquations.solve` takes at most, the pair weights aside."""
+    block = _block(reach)
+    n_blocks, block_reach = -(-n_bins // block), -(-reach // block)
+    columns = n_bins * (n_windows + 2) + n_blocks * max(n_windows + 2, block_reach * n_windows + 1)
+    return 8 * n_windows * (columns + _VECTORS * n_bins)
+
+
+def pair_bytes(n_windows: int, n_bins: int, reach: int, exact: bool | None = None) -> int:
+    """What the weights of the pairs take; for the arguments see `PairEquations`."""
+    n_weights = n_windows * n_bins * reach
+    return 4 * n_weights if exact or (exact is None and _few(n_weights)) else n_weights
+
+
+def _few(n_weights: int) -> bool:
+    return 4 * n_weights <= _EXACT_BYTES
+
+
+def _block(reach: int) -> int:
+    return max(1, reach // _BLOCKS_IN_REACH)
 
 
 class PairEquations:
@@ -40,20 +63,9 @@ class PairEquations:
     """
 
     def __init__(self, n_windows: int, n_bins: int, reach: int, exact: bool | None = None) -> None:
-        """`reach`: how many bins apart pairs may be. `exact`: see `_EXACT_BYTES`; needed where weights exceed 2.
-
-        UsageError if the weights would take more than `_LARGEST_BYTES`.
-        """
-        n_weights = n_windows * n_bins * reach
+        """`reach`: how many bins apart pairs may be. `exact`: see `_EXACT_BYTES`; needed where weights exceed 2."""
         if exact is None:
-            exact = 4 * n_weights <= _EXACT_BYTES
-        needed = 4 * n_weights if exact else n_weights
-        if needed > _LARGEST_BYTES:
-            raise UsageError(
-                f"comparing {n_bins} temporal bins with up to {reach} others in {n_windows} windows takes "
-                f"{needed / 1e9:.3g} GB, more than {_LARGEST_BYTES / 1e9:g} GB",
-                "make estimate.time_horizon_s smaller or estimate.bin_s larger",
-            )
+            exact = _few(n_windows * n_bins * reach)
         self.steps = 1 if exact else _STEPS
         self.weights = np.zeros((n_windows, n_bins, reach), dtype=np.float32 if exact else np.uint8)
         self.targets = np.zeros((n_windows, n_bins))
@@ -104,7 +116,7 @@ class _System:
         self._factor = _factorize(self._diagonal, between_windows, np.zeros((n_windows, n_bins, 0)))
         # A motion that is the same within blocks obeys equations of the same form: only what holds between blocks
         # counts. Without them, slow motion would settle slowly.
-        self._block = max(1, reach // _BLOCKS_IN_REACH)
+        self._block = _block(reach)
         self._starts = np.arange(0, n_bins, self._block)
         between_blocks = np.stack([_between_blocks(w, self._block) for w in weights]) / steps
         diagonal = np.add.reduceat(ridge, self._starts) + _all_degrees(between_blocks)

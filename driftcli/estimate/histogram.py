@@ -7,6 +7,7 @@ Bins and their assignment follow `make_2d_motion_histogram` and `make_3d_motion_
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numba
@@ -17,6 +18,8 @@ from scipy.ndimage import gaussian_filter1d
 from driftcli.errors import InputError, UsageError
 from driftcli.model import DepthPeaks
 
+# Peaks that are put into bins at once.
+_PIECE = 1 << 18
 # A duration that is longer than whole bins by less than this share of a bin is one of whole bins, and rounding.
 _ROUNDING = 1e-6
 
@@ -87,21 +90,21 @@ def motion_histogram(
     `avg_in_bin` turns the sum of amplitudes into their mean. The smoothing is given as the Gaussian's sigma; beyond
     the borders there is nothing. InputError as of `check_peaks`.
     """
-    rows, columns = _rows_and_columns(peaks, temporal_edges_s, spatial_edges_um)
-    shape = (len(temporal_edges_s) - 1, len(spatial_edges_um) - 1)
-    histogram = np.zeros(shape)
-    if weight_with_amplitude:
-        _add(histogram, rows, columns, np.abs(peaks.amplitude).astype(np.float64))
-        if avg_in_bin:
-            counts = np.zeros(shape)
-            _add(counts, rows, columns, np.ones(len(peaks)))
-            histogram /= np.maximum(counts, 1)
-    else:
-        _add(histogram, rows, columns, np.ones(len(peaks)))
+    check_peaks(peaks, temporal_edges_s, spatial_edges_um)
+    histogram = np.zeros((len(temporal_edges_s) - 1, len(spatial_edges_um) - 1))
+    counts = np.zeros_like(histogram) if weight_with_amplitude and avg_in_bin else None
+    for piece in _pieces(peaks):
+        rows, columns = _rows_and_columns(piece, temporal_edges_s, spatial_edges_um)
+        each_one = np.ones(len(piece))
+        _add(histogram, rows, columns, np.abs(piece.amplitude) if weight_with_amplitude else each_one)
+        if counts is not None:
+            _add(counts, rows, columns, each_one)
+    if counts is not None:
+        histogram /= np.maximum(counts, 1, out=counts)
     smoothings = ((1, depth_smooth_um, spatial_edges_um), (0, time_smooth_s, temporal_edges_s))
     for axis, sigma, edges in smoothings:
         if sigma is not None:
-            histogram = gaussian_filter1d(histogram, sigma / (edges[1] - edges[0]), axis, mode="constant")
+            gaussian_filter1d(histogram, sigma / (edges[1] - edges[0]), axis, output=histogram, mode="constant")
     return histogram
 
 
@@ -127,39 +130,76 @@ def amplitude_histogram(
     The amplitude bins split the range between the smallest and the largest log10 of the absolute amplitudes evenly.
     InputError as of `check_peaks`.
     """
-    rows, columns = _rows_and_columns(peaks, temporal_edges_s, spatial_edges_um)
-    layers = _bins(_scaled_log(peaks.amplitude), np.linspace(0, 1, num_amp_bins + 1))
+    check_peaks(peaks, temporal_edges_s, spatial_edges_um)
     n_rows, n_columns = len(temporal_edges_s) - 1, len(spatial_edges_um) - 1
-    cells = ((rows * n_columns + columns) * num_amp_bins + layers)[rows >= 0]
-    cells, counts = np.unique(cells, return_counts=True)
-    row, cell = np.divmod(cells, n_columns * num_amp_bins)
-    starts = np.searchsorted(row, np.arange(n_rows + 1))
-    depth_bin, amplitude_bin = np.divmod(cell, num_amp_bins)
-    return AmplitudeHistogram(starts, depth_bin, amplitude_bin, np.log2(1 + counts))
+    scale = _LogScale.of(peaks)
+    layer_edges = np.linspace(0, 1, num_amp_bins + 1)
+    cells = np.full(len(peaks), -1, dtype=np.int64)
+    filled = 0
+    for piece in _pieces(peaks):
+        rows, columns = _rows_and_columns(piece, temporal_edges_s, spatial_edges_um)
+        layers = _bins(scale(piece.amplitude), layer_edges)
+        found = ((rows * n_columns + columns) * num_amp_bins + layers)[rows >= 0]
+        cells[filled : filled + len(found)] = found
+        filled += len(found)
+    cells = cells[:filled]
+    cells.sort()
+    first = np.flatnonzero(np.concatenate([[True], cells[1:] != cells[:-1]]))
+    value = np.log2(1 + np.diff(first, append=len(cells)))
+    cells = cells[first]
+    del first
+    starts = np.searchsorted(cells, np.arange(n_rows + 1) * (n_columns * num_amp_bins))
+    cells %= n_columns * num_amp_bins
+    depth_bin = cells // num_amp_bins
+    cells %= num_amp_bins
+    return AmplitudeHistogram(starts, depth_bin, cells, value)
+
+
+def _pieces(peaks: DepthPeaks) -> Iterator[DepthPeaks]:
+    for start in range(0, len(peaks), _PIECE):
+        rows = slice(start, start + _PIECE)
+        yield DepthPeaks(peaks.time_s[rows], peaks.depth_um[rows], peaks.amplitude[rows])
 
 
 def _rows_and_columns(
     peaks: DepthPeaks, temporal_edges_s: NDArray[np.float64], spatial_edges_um: NDArray[np.float64]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Temporal and spatial bin of each peak, both -1 for peaks outside. InputError as of `check_peaks`."""
-    check_peaks(peaks, temporal_edges_s, spatial_edges_um)
+    """Temporal and spatial bin of each peak, both -1 for peaks outside."""
     rows, columns = _bins(peaks.time_s, temporal_edges_s), _bins(peaks.depth_um, spatial_edges_um)
     outside = (rows < 0) | (columns < 0)
     rows[outside] = columns[outside] = -1
     return rows, columns
 
 
-def _scaled_log(amplitude: NDArray[np.float64]) -> NDArray[np.float64]:
-    """log10 of |amplitude|, scaled to 0..1; amplitudes of 0 count as the smallest, equal ones are all 0."""
-    amplitude = np.abs(amplitude).astype(np.float64)
-    positive = amplitude[amplitude > 0]
-    if len(positive) == 0:
-        return np.zeros(len(amplitude))
-    logs = np.log10(np.maximum(amplitude, positive.min()))
-    smallest, largest = float(logs.min()), float(logs.max())
-    if smallest == largest:
-        return np.zeros(len(amplitude))
-    return (logs - smallest) / (largest - smallest)
+@dataclass(frozen=True)
+class _LogScale:
+    """log10 of absolute amplitudes, scaled to 0..1; amplitudes of 0 count as the smallest, equal ones are all 0."""
+
+    least_amplitude: float
+    smallest: float
+    largest: float
+
+    @classmethod
+    def of(cls, peaks: DepthPeaks) -> _LogScale:
+        """The scale from the smallest to the largest of these peaks' amplitudes."""
+        least = min(float(np.min(positive, initial=np.inf)) for positive in map(_positive, _pieces(peaks)))
+        if np.isinf(least):
+            return cls(1.0, 0.0, 0.0)
+        largest = max(float(np.abs(piece.amplitude).max()) for piece in _pieces(peaks))
+        # log10 of arrays: that of single numbers may round differently.
+        smallest_log, largest_log = np.log10(np.array([least, largest]))
+        return cls(least, float(smallest_log), float(largest_log))
+
+    def __call__(self, amplitude: NDArray[np.float64]) -> NDArray[np.float64]:
+        if self.smallest == self.largest:
+            return np.zeros(len(amplitude))
+        logs = np.log10(np.maximum(np.abs(amplitude), self.least_amplitude))
+        return (logs - self.smallest) / (self.largest - self.smallest)
+
+
+def _positive(peaks: DepthPeaks) -> NDArray[np.float64]:
+    amplitude = np.abs(peaks.amplitude)
+    return amplitude[amplitude > 0]
 
 
 def _bins(values: NDArray[np.float64], edges: NDArray[np.float64]) -> NDArray[np.int64]:

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 from scipy.ndimage import gaussian_filter, gaussian_filter1d
 
+from driftcli.estimate.footprint import CHECK_BYTES_PER_PEAK, Footprint
 from driftcli.estimate.histogram import AmplitudeHistogram, amplitude_histogram, spatial_bins, temporal_bins
 from driftcli.estimate.windows import WindowParameters, spatial_windows
 from driftcli.model import DepthPeaks, Motion
@@ -27,6 +28,9 @@ from driftcli.reporter import Reporter
 _WINDOW_ENDS = 1e-5
 # Shifts in a window are found on a grid this much finer than the spatial bins.
 _UPSAMPLING = 10
+# Memory: of the histogram while it is made and as it stays, and of the covariances while the best are looked for.
+_BYTES_PER_PEAK, _BYTES_PER_ENTRY = 27, 24
+_COPIES_OF_COVARIANCES, _COPIES_OF_FINE = 4, 3
 
 _Shift = TypeVar("_Shift", np.int64, np.float64)
 
@@ -71,10 +75,9 @@ def estimate(
     `jobs` threads work on as many windows at a time; the result is the same for any number of them.
     InputError if there are no peaks within reach or a peak's time, depth or amplitude is not finite.
     """
-    edges_s = temporal_bins(duration_s, parameters.bin_s)
-    edges_um = spatial_bins(span_um, parameters.bin_um, parameters.hist_margin_um)
+    edges_s, edges_um = _edges(span_um, duration_s, parameters)
     histogram = amplitude_histogram(peaks, edges_s, edges_um, parameters.num_amp_bins)
-    windows, centres_um = spatial_windows(parameters, span_um, (edges_um[1:] + edges_um[:-1]) / 2, reporter)
+    windows, centres_um = spatial_windows(parameters, span_um, _centres(edges_um), reporter)
     shape = (parameters.num_amp_bins, len(edges_um) - 1)
     whole_shifts, template = _line_up(histogram, shape, parameters.num_shifts_global, parameters.num_iterations - 1)
 
@@ -87,10 +90,39 @@ def estimate(
             each.append(covariance)
             reporter.progress("estimate", len(each), len(windows))
     shifts = whole_shifts[:, None] + _best_fine_shifts(np.stack(each, axis=2), parameters)
-    centres_s = (edges_s[1:] + edges_s[:-1]) / 2
+    centres_s = _centres(edges_s)
     displacement = -shifts * parameters.bin_um
     _fill_empty_bins(displacement, np.diff(histogram.starts) == 0, centres_s)
     return Motion(displacement, centres_s, centres_um)
+
+
+def footprint(
+    n_peaks: int, span_um: tuple[float, float], duration_s: float, parameters: Parameters, jobs: int = 1
+) -> Footprint:
+    """Memory that `estimate` will take."""
+    edges_s, edges_um = _edges(span_um, duration_s, parameters)
+    windows, _ = spatial_windows(parameters, span_um, _centres(edges_um), Reporter())
+    n_windows, n_depths = windows.shape
+    n_bins, n_shifts = len(edges_s) - 1, 2 * parameters.num_shifts_block + 1
+    n_entries = min(n_peaks, n_bins * n_depths * parameters.num_amp_bins)
+    fine = 2 * parameters.num_shifts_block * _UPSAMPLING + 1
+    covariances = n_bins * (_COPIES_OF_COVARIANCES * n_windows * n_shifts + _COPIES_OF_FINE * fine + n_windows)
+    in_threads = min(jobs, n_windows) * n_bins * (parameters.num_amp_bins + 2 * n_shifts)
+    lining_up = n_bins * _COPIES_OF_FINE * (2 * parameters.num_shifts_global + 1)
+    later = _BYTES_PER_ENTRY * n_entries + 8 * max(covariances, in_threads, lining_up)
+    most = max((CHECK_BYTES_PER_PEAK + _BYTES_PER_PEAK) * n_peaks, later)
+    return Footprint(n_bins, n_windows, most, "make estimate.bin_s, estimate.bin_um or estimate.win_step_um larger")
+
+
+def _edges(
+    span_um: tuple[float, float], duration_s: float, parameters: Parameters
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    edges_s = temporal_bins(duration_s, parameters.bin_s)
+    return edges_s, spatial_bins(span_um, parameters.bin_um, parameters.hist_margin_um)
+
+
+def _centres(edges: NDArray[np.float64]) -> NDArray[np.float64]:
+    return (edges[1:] + edges[:-1]) / 2
 
 
 def _line_up(

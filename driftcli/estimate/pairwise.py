@@ -20,6 +20,8 @@ from numpy.typing import NDArray
 _WINDOW_ENDS = 1e-5
 # A variance below this share of the mean square is rounding, not signal.
 _FLAT = 1e-6
+# Rows whose means and variances are taken at once, in double precision.
+_PIECE_ROWS = 256
 _TILE_ROWS = 32
 _TILE_COLUMNS = 128
 _UNROLLED = 4
@@ -65,31 +67,16 @@ def pairwise_displacements(
     standard deviations, `centered` subtracts both means, each weighted and over the bins that overlap. `jobs` threads
     share the rows.
     """
-    inside = np.flatnonzero(window > _WINDOW_ENDS)
-    within = slice(inside[0], inside[-1] + 1)
+    within, reach = _within_reach(window, bin_um, max_displacement_um)
     rows, weights = histogram[:, within], window[within]
-    n_bins, width = rows.shape
-    reach = width // 2
-    if max_displacement_um is not None:
-        reach = min(reach, int(max_displacement_um // bin_um))
-    padded_width = -(-width // _UNROLLED) * _UNROLLED
-    shifted = np.zeros((n_bins, padded_width + 2 * reach))
-    shifted[:, reach : reach + width] = rows
-    fixed = np.zeros((padded_width, n_bins), dtype=np.float32)
-    fixed[:width] = (rows * weights).T
-
-    total, moments_fixed, moments_shifted = _moments(rows, weights, shifted, reach)
-    scale_fixed, level_fixed = _scale_and_level(moments_fixed, total, normalized, centered)
-    scale_shifted, level_shifted = _scale_and_level(moments_shifted, total, normalized, centered)
-    scale_fixed /= total
+    n_bins = len(rows)
+    moved, still = _measure(rows, weights, reach, normalized, centered)
 
     n_columns = pair_width(n_bins, horizon_bins)
     horizon = n_bins if horizon_bins is None else horizon_bins
     first = np.clip(np.arange(n_bins) - horizon + 1, 0, n_bins - n_columns)
     lag = np.zeros((n_bins, n_columns), dtype=np.min_scalar_type(-reach - 1))
     correlation = np.zeros((n_bins, n_columns), dtype=np.float32)
-    moved = shifted.astype(np.float32), scale_shifted.astype(np.float32), level_shifted.astype(np.float32)
-    still = fixed, scale_fixed.T.astype(np.float32, order="C"), level_fixed.T.astype(np.float32, order="C")
 
     def fill(row: int) -> None:
         _best_pairs(moved, still, horizon, first, row, lag, correlation)
@@ -98,6 +85,49 @@ def pairwise_displacements(
         for _ in pool.map(fill, range(0, n_bins, _TILE_ROWS)):
             pass  # an exception in a thread comes out here
     return Pairs(lag, correlation, first, bin_um)
+
+
+def measure_bytes(n_bins: int, window: NDArray[np.float64], bin_um: float, max_displacement_um: float | None) -> int:
+    """What `pairwise_displacements` holds of the histogram's rows while it compares them."""
+    within, reach = _within_reach(window, bin_um, max_displacement_um)
+    width, n_shifts = within.stop - within.start, 2 * reach + 1
+    in_double = min(n_bins, _PIECE_ROWS) * (7 * width + 16 * n_shifts)
+    return 4 * n_bins * (2 * width + n_shifts + 4 * n_shifts) + 8 * in_double
+
+
+def _within_reach(window: NDArray[np.float64], bin_um: float, max_displacement_um: float | None) -> tuple[slice, int]:
+    """Where the window is, and how many bins its rows are shifted by."""
+    inside = np.flatnonzero(window > _WINDOW_ENDS)
+    within = slice(int(inside[0]), int(inside[-1]) + 1)
+    reach = (within.stop - within.start) // 2
+    return within, reach if max_displacement_um is None else min(reach, int(max_displacement_um // bin_um))
+
+
+def _measure(
+    rows: NDArray[np.float64], weights: NDArray[np.float64], reach: int, normalized: bool, centered: bool
+) -> tuple[tuple[NDArray[np.float32], ...], tuple[NDArray[np.float32], ...]]:
+    """What the products need of the row that is read further up and of the row that stays.
+
+    Of each its values, one over its standard deviation, and its mean by its standard deviation, at every displacement:
+    (T, width + 2 * reach), (T, S), (T, S) of the one, (width, T), (S, T), (S, T) of the other.
+    """
+    n_bins, width = rows.shape
+    padded_width, n_shifts = -(-width // _UNROLLED) * _UNROLLED, 2 * reach + 1
+    shifted = np.zeros((n_bins, padded_width + 2 * reach), dtype=np.float32)
+    fixed = np.zeros((padded_width, n_bins), dtype=np.float32)
+    of_shifted = np.empty((2, n_bins, n_shifts), dtype=np.float32)
+    of_fixed = np.empty((2, n_shifts, n_bins), dtype=np.float32)
+    for start in range(0, n_bins, _PIECE_ROWS):
+        piece = slice(start, start + _PIECE_ROWS)
+        values = np.pad(rows[piece], ((0, 0), (reach, padded_width - width + reach)))
+        total, moments_fixed, moments_shifted = _moments(rows[piece], weights, values, reach)
+        scale, level = _scale_and_level(moments_fixed, total, normalized, centered)
+        scale /= total
+        shifted[piece] = values
+        fixed[:width, piece] = (rows[piece] * weights).T
+        of_fixed[:, :, piece] = scale.T, level.T
+        of_shifted[:, piece] = _scale_and_level(moments_shifted, total, normalized, centered)
+    return (shifted, *of_shifted), (fixed, *of_fixed)
 
 
 def _moments(

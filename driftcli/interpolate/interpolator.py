@@ -109,17 +109,18 @@ class _Shank:
         bounds = np.append(self._pieces.starts[overlapping.start : overlapping.stop], stop_sample) - start_sample
         bounds[0] = 0
         for piece, first, last in zip(overlapping, bounds[:-1], bounds[1:], strict=True):
-            weights = self._weights(self._pieces.displacement_at(piece, self._depths_um))
+            weights = self._weights(piece)
             product.add_up(traces, first, last, *weights, corrected)
 
     def is_still(self, start_sample: int, stop_sample: int) -> bool:
         overlapping = self._pieces.overlapping(start_sample, stop_sample)
         return bool(self._pieces.still[overlapping.start : overlapping.stop].all())
 
-    def _weights(self, displacement_um: NDArray[np.float64]) -> product.PackedWeights:
-        slot = self._recent.slot(displacement_um.tobytes())
+    def _weights(self, piece: int) -> product.PackedWeights:
+        slot = self._recent.slot(self._pieces.displacement_um[piece].tobytes())
         with slot.lock:
             if slot.weights is None:
+                displacement_um = self._pieces.displacement_at(piece, self._depths_um)
                 weights = self._kernel.weights(displacement_um)[self._targets]
                 slot.weights = product.pack(weights, self._contacts, self._columns)
             return slot.weights

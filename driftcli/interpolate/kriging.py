@@ -55,8 +55,22 @@ class Kernel:
         return weights
 
     def _covariance(self, targets_um: NDArray[np.float64]) -> NDArray[np.float64]:
-        distances = shared.distances_um(targets_um, self._positions_um)
-        return np.exp(-((distances / self._parameters.sigma_um) ** self._parameters.p))
+        sigma_um, p = self._parameters.sigma_um, self._parameters.p
+        reach_um = sigma_um * (-np.log(_NO_COVARIANCE)) ** (1 / p)
+        return np.asarray(_covary(targets_um, self._positions_um, sigma_um, p, reach_um))
+
+
+@numba.njit(nogil=True, cache=True)
+def _covary(targets_um, sources_um, sigma_um, p, reach_um):  # type: ignore[no-untyped-def]
+    """(targets, sources) covariances; those out of reach along the probe are zero."""
+    covariance = np.zeros((len(targets_um), len(sources_um)))
+    for target in range(len(targets_um)):
+        for source in range(len(sources_um)):
+            along = targets_um[target, 1] - sources_um[source, 1]
+            if abs(along) <= reach_um:
+                distance_um = np.hypot(along, targets_um[target, 0] - sources_um[source, 0])
+                covariance[target, source] = np.exp(-((distance_um / sigma_um) ** p))
+    return covariance
 
 
 @numba.njit(nogil=True, cache=True)

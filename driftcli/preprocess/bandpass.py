@@ -140,54 +140,46 @@ def _filter(traces, sections, gain):  # type: ignore[no-untyped-def]
     tile = np.zeros((_ROWS, _LANES), sections.dtype)
     # The band-pass leaves nothing of a constant, so taking off the first row is the same as starting in the steady
     # state that belongs to it, and keeps large offsets out of the sums.
-    first = traces[0].copy()
+    first = traces[:1].copy()
     for start in range(0, samples, _ROWS):
         rows = traces[start : start + _ROWS]
         for group in range(groups):
-            _take(rows, group * _LANES, tile)
-            _scale(tile, first[group * _LANES : (group + 1) * _LANES], gain)
+            _take(rows, group * _LANES, first, gain, tile)
             _run(tile, 0, len(rows), 1, sections, states[group])
             _put(rows, group * _LANES, tile)
+    first[:] = 0
     states[:] = 0
     for stop in range(samples, 0, -_ROWS):
         rows = traces[max(stop - _ROWS, 0) : stop]
         for group in range(groups):
-            _take(rows, group * _LANES, tile)
+            _take(rows, group * _LANES, first, 1, tile)
             _run(tile, len(rows) - 1, -1, -1, sections, states[group])
             _put(rows, group * _LANES, tile)
 
 
 @numba.njit(nogil=True, cache=True)
-def _take(rows, begin, tile):  # type: ignore[no-untyped-def]
-    """Copy channels of the rows from `begin` on, as many as there are, into a tile."""
+def _take(rows, begin, offsets, gain, tile):  # type: ignore[no-untyped-def]
+    """Copy channels of the rows from `begin` on, as many as there are, into a tile: less their offsets, times gain."""
     lanes = min(rows.shape[1] - begin, _LANES)
-    for t in range(len(rows)):
-        if lanes == _LANES:
-            store(tile, t, 0, load(rows, t, begin, _LANES))
-        else:
+    if lanes < _LANES:
+        for t in range(len(rows)):
             for lane in range(lanes):
-                tile[t, lane] = rows[t, begin + lane]
+                tile[t, lane] = (rows[t, begin + lane] - offsets[0, begin + lane]) * gain
+        return
+    offset, gains = load(offsets, 0, begin, _LANES), splat(np.float32(gain), _LANES)
+    for t in range(len(rows)):
+        store(tile, t, 0, (load(rows, t, begin, _LANES) + -offset) * gains)
 
 
 @numba.njit(nogil=True, cache=True)
 def _put(rows, begin, tile):  # type: ignore[no-untyped-def]
-    """The way back of `_take`."""
+    """Copy the channels back."""
     lanes = min(rows.shape[1] - begin, _LANES)
+    if lanes < _LANES:
+        rows[:, begin : begin + lanes] = tile[: len(rows), :lanes]
+        return
     for t in range(len(rows)):
-        if lanes == _LANES:
-            store(rows, t, begin, load(tile, t, 0, _LANES))
-        else:
-            for lane in range(lanes):
-                rows[t, begin + lane] = tile[t, lane]
-
-
-@numba.njit(nogil=True, cache=True)
-def _scale(tile, offsets, gain):  # type: ignore[no-untyped-def]
-    lanes = np.zeros((1, _LANES), tile.dtype)
-    lanes[0, : len(offsets)] = offsets
-    offset, gains = load(lanes, 0, 0, _LANES), splat(gain, _LANES)
-    for t in range(len(tile)):
-        store(tile, t, 0, (load(tile, t, 0, _LANES) + -offset) * gains)
+        store(rows, t, begin, load(tile, t, 0, _LANES))
 
 
 @numba.njit(nogil=True, cache=True)

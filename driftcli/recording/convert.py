@@ -37,7 +37,7 @@ def to_traces(
     num_samples = len(samples)
     traces = np.empty((pad_before + num_samples + pad_after, len(columns)), np.float32) if out is None else out
     inside = traces[pad_before : pad_before + num_samples]
-    if (np.diff(columns) == 1).all():  # as most probes are wired: no gathering
+    if _in_a_row(columns):  # as most probes are wired: no gathering
         _scale(samples, columns[0], _float32_gain(gain_to_uv, len(columns)), inside)
     else:
         _gather_and_scale(samples, columns, _float32_gain(gain_to_uv, len(columns)), inside)
@@ -59,7 +59,12 @@ def from_traces(
     Returns how many values did not fit into int16 and were clipped. A NaN counts as one, and becomes -32768.
     """
     unscale = _unscale_to_int16 if out.dtype == np.int16 else _unscale_to_float32
-    return int(unscale(traces, columns_out, _float32_gain(gain_to_uv, len(columns_out)), out))
+    gain = _float32_gain(gain_to_uv, len(columns_out))
+    return int(unscale(traces, columns_out, _in_a_row(columns_out), gain, out))
+
+
+def _in_a_row(columns: NDArray[np.int64]) -> bool:
+    return len(columns) > 0 and bool((np.diff(columns) == 1).all())
 
 
 def _float32_gain(gain_to_uv: NDArray[np.float64] | None, num_contacts: int) -> NDArray[np.float32]:
@@ -116,29 +121,39 @@ def _first_row_not_finite(traces: Any) -> int:
 
 
 @numba.njit(nogil=True, cache=True, error_model="numpy")
-def _unscale_to_int16(traces: Any, columns: Any, gain: Any, out: Any) -> int:
+def _unscale_to_int16(traces: Any, columns: Any, in_a_row: bool, gain: Any, out: Any) -> int:
     clipped = 0
     row = np.empty(traces.shape[1], np.int16)
+    scale = np.float32(1) / gain  # a product is rounded as well as a quotient is: counts come back as they were
     for s in range(traces.shape[0]):
         clipped_here = np.int32(0)
         for k in range(traces.shape[1]):
-            value = np.rint(traces[s, k] / gain[k])
+            value = np.rint(traces[s, k] * scale[k])
             within = value if value > np.float32(-32768) else np.float32(-32768)
             within = within if within < np.float32(32767) else np.float32(32767)
             clipped_here += np.int32(within != value)
             row[k] = np.int16(np.int32(within))
-        for k in range(traces.shape[1]):
-            out[s, columns[k]] = row[k]
+        _put(row, columns, in_a_row, out, s)
         clipped += clipped_here
     return clipped
 
 
 @numba.njit(nogil=True, cache=True, error_model="numpy")
-def _unscale_to_float32(traces: Any, columns: Any, gain: Any, out: Any) -> int:
+def _unscale_to_float32(traces: Any, columns: Any, in_a_row: bool, gain: Any, out: Any) -> int:
     row = np.empty(traces.shape[1], np.float32)
     for s in range(traces.shape[0]):
         for k in range(traces.shape[1]):
             row[k] = traces[s, k] / gain[k]
-        for k in range(traces.shape[1]):
-            out[s, columns[k]] = row[k]
+        _put(row, columns, in_a_row, out, s)
     return 0
+
+
+@numba.njit(nogil=True, cache=True)
+def _put(row: Any, columns: Any, in_a_row: bool, out: Any, s: int) -> None:
+    if in_a_row:
+        place = out[s, columns[0] : columns[0] + len(row)]
+        for k in range(len(row)):
+            place[k] = row[k]
+    else:
+        for k in range(len(row)):
+            out[s, columns[k]] = row[k]

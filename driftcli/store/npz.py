@@ -38,5 +38,7 @@ def read_npz_peaks(path: Path) -> DepthPeaks:
         raise InputError(f"{path} holds NaN or infinity", "leave such peaks out")
     if time_s.min() < 0:
         raise InputError(f"{path} holds peaks before time 0", "times count from the start of the recording")
+    if (time_s[1:] >= time_s[:-1]).all():
+        return DepthPeaks(time_s, depth_um, amplitude)  # a day of peaks is a gigabyte, too much to hold twice
     order = np.argsort(time_s, kind="stable")
     return DepthPeaks(time_s[order], depth_um[order], amplitude[order])

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryFile
 from types import TracebackType
 from typing import Any
 
+import h5py
 import numpy as np
 from numpy.typing import NDArray
 
 from driftcli.files import write_error
-from driftcli.model import Peaks, RecordingFacts, Settings
+from driftcli.model import DepthPeaks, Peaks, RecordingFacts, Settings
 from driftcli.store import schema
 
 _COLUMNS = {
@@ -121,17 +122,74 @@ def write_peaks(
 
 
 def read_peaks(path: Path) -> PeaksFile:
-    """Read `peaks.h5`. Raises InputError when the file is not what it should be."""
+    """Read all of `peaks.h5`. Raises InputError when the file is not what it should be."""
     with schema.opened(path, "peaks") as file:
-        facts = schema.get_facts(file)
-        if facts is None:
-            raise KeyError("the group 'recording' is missing")
-        group = file["peaks"]
-        location = {name: group[name][()] for name in _LOCATIONS if name in group}
-        amplitude = group[_amplitude_name(facts)][()]
-        peaks = Peaks(group["sample_index"][()], group["channel_index"][()], amplitude, location)
-        _check(peaks, facts)
+        facts, group = _facts_and_peaks(file)
+        peaks = _rows(group, facts, [name for name in _LOCATIONS if name in group], slice(None))
         return PeaksFile(facts, schema.get_preset(file), file["noise_levels"][()], peaks)
+
+
+@dataclass(frozen=True)
+class PeaksByShank:
+    """`peaks.h5`, of which the estimate reads one shank at a time. counts: number of peaks of each shank."""
+
+    path: Path
+    facts: RecordingFacts
+    counts: dict[int, int]
+
+    @classmethod
+    def open(cls, path: Path) -> PeaksByShank:
+        """Read all but the peaks themselves. Raises InputError when the file is not what it should be."""
+        with schema.opened(path, "peaks") as file:
+            facts, group = _facts_and_peaks(file)
+            counts = {shank: 0 for shank, _ in facts.geometry.each_shank()}
+            for piece in _pieces(group, facts):
+                for shank in counts:
+                    counts[shank] += int(np.count_nonzero(facts.geometry.shanks[piece.channel_index] == shank))
+            return cls(path, facts, counts)
+
+    def read(self, shank: int) -> DepthPeaks:
+        """The peaks of one shank. Never holds more of the others than a piece. Raises InputError as `open` does."""
+        columns = DepthPeaks(*(np.empty(self.counts[shank]) for _ in range(3)))
+        filled = 0
+        with schema.opened(self.path, "peaks") as file:
+            for piece in _pieces(file["peaks"], self.facts):
+                here = self.facts.geometry.shanks[piece.channel_index] == shank
+                rows = slice(filled, filled + int(np.count_nonzero(here)))
+                columns.time_s[rows] = piece.sample_index[here] / self.facts.sampling_frequency_hz
+                columns.depth_um[rows] = piece.location["y_um"][here]
+                columns.amplitude[rows] = piece.amplitude[here]
+                filled = rows.stop
+            if filled < self.counts[shank]:
+                raise ValueError("it became shorter while it was read")
+        return columns
+
+
+def _facts_and_peaks(file: h5py.File) -> tuple[RecordingFacts, h5py.Group]:
+    """The recording's facts and the group of the columns, which are of one length."""
+    facts, group = schema.get_facts(file), file["peaks"]
+    if facts is None:
+        raise KeyError("the group 'recording' is missing")
+    names = (*_COLUMNS, _amplitude_name(facts))
+    shapes = {group[name].shape for name in names if name in group}
+    if len(shapes) != 1 or len(shapes.pop()) != 1:
+        raise ValueError("its columns are not of one length")
+    return facts, group
+
+
+def _pieces(group: h5py.Group, facts: RecordingFacts) -> Iterator[Peaks]:
+    """Peaks with their depth as the only location, some `_PIECE_ROWS` at a time."""
+    for start in range(0, len(group["sample_index"]), _PIECE_ROWS):
+        yield _rows(group, facts, ["y_um"], slice(start, start + _PIECE_ROWS))
+
+
+def _rows(group: h5py.Group, facts: RecordingFacts, locations: Iterable[str], rows: slice) -> Peaks:
+    """Some rows of the peaks. Raises KeyError or ValueError when they are not what they should be."""
+    location = {name: group[name][rows] for name in locations}
+    amplitude = group[_amplitude_name(facts)][rows]
+    peaks = Peaks(group["sample_index"][rows], group["channel_index"][rows], amplitude, location)
+    _check(peaks, facts)
+    return peaks
 
 
 def _amplitude_name(facts: RecordingFacts) -> str:
@@ -139,14 +197,12 @@ def _amplitude_name(facts: RecordingFacts) -> str:
 
 
 def _check(peaks: Peaks, facts: RecordingFacts) -> None:
-    columns: list[NDArray[Any]] = [peaks.sample_index, peaks.channel_index, peaks.amplitude, *peaks.location.values()]
-    if any(column.shape != peaks.sample_index.shape or column.ndim != 1 for column in columns):
-        raise ValueError("its columns are not of one length")
     for name, values, end in (
         ("sample_index", peaks.sample_index, facts.num_samples),
         ("channel_index", peaks.channel_index, len(facts.geometry)),
     ):
         if values.size and not 0 <= values.min() <= values.max() < end:
             raise ValueError(f"{name} goes beyond {end}")
+    columns: list[NDArray[Any]] = [peaks.sample_index, peaks.channel_index, peaks.amplitude, *peaks.location.values()]
     if "y_um" not in peaks.location or not all(np.isfinite(values).all() for values in columns):
         raise ValueError("its peaks have no finite depths and amplitudes")

@@ -103,21 +103,23 @@ class _Corrector:
 
     def _corrected(self, span: Span) -> tuple[NDArray[Any], int]:
         raw = self._recording.read(*span)
-        if self._raw and self.interpolator.is_still(*span) and self.dtype == self._recording.dtype:
-            return raw[:, self.columns], 0
-        traces = self._interpolated(self._stream.piece(*span))
         block = self._scratch.array("block", (len(raw), len(self.columns)), self.dtype)
-        gain = self._recording.gain_to_uv
-        clipped = from_traces(traces, self.kept_columns_out, None if gain is None else gain[self._kept], block)
+        if self._raw and self.interpolator.is_still(*span) and self.dtype == self._recording.dtype:
+            np.take(raw, self.columns, axis=1, out=block)
+            return block, 0
+        gain = None if self._recording.gain_to_uv is None else self._recording.gain_to_uv[self._kept]
+        clipped = 0
+        for tile in self._stream.tiles(*span):
+            rows = block[tile.start - span[0] : tile.stop - span[0]]
+            clipped += from_traces(self._interpolated(tile), self.kept_columns_out, gain, rows)
         copied = np.ascontiguousarray(raw[:, self._copied], dtype=np.float32)
         return block, clipped + from_traces(copied, self._copied_out, None, block)
 
     def _interpolated(self, piece: Piece) -> NDArray[np.float32]:
-        traces = piece.traces[piece.first : piece.last]
-        out = self._scratch.array("corrected", (len(traces), len(self._kept)), np.float32)
+        out = self._scratch.array("corrected", (len(piece.traces), len(self._kept)), np.float32)
         if self._offsets is None:
-            return self.interpolator(traces, piece.start, out)
-        return self.interpolator(traces - self._offsets, piece.start, out) + self._offsets[self._kept]
+            return self.interpolator(piece.traces, piece.start, out)
+        return self.interpolator(piece.traces - self._offsets, piece.start, out) + self._offsets[self._kept]
 
     def _raw_offsets(self) -> NDArray[np.float32]:
         """(C,) median of each contact's raw signal: left in, it would leak into steps when weights change."""

@@ -12,7 +12,7 @@ from driftcli.model import Settings
 from driftcli.recording.recording import Recording
 from driftcli.workflow.apply import apply, probe_path
 from driftcli.workflow.detect import detect
-from driftcli.workflow.estimate import estimate
+from driftcli.workflow.estimate import estimate, foresee_memory
 from driftcli.workflow.work import Work, claim_outputs
 
 PEAKS, MOTION, CORRECTED = "peaks.h5", "motion.h5", "corrected.bin"
@@ -29,11 +29,13 @@ def run(
 ) -> dict[str, dict[str, Any]]:
     """Correct a recording: peaks, motion, corrected binary and its probe go to `folder`.
 
-    Returns the facts of each verb that went to `run.json`.
+    Returns the facts of each verb that went to `run.json`. Raises UsageError before anything is done where the estimate
+    will need more memory than it may, however many peaks there are.
     """
     peaks, motion, corrected = folder / PEAKS, folder / MOTION, folder / CORRECTED
     frame_bytes = recording.num_columns * np.dtype(dtype or recording.dtype).itemsize
     require_room(folder, round(recording.num_samples * frame_bytes * (1 + _SHARE_OF_PEAKS)))
+    foresee_memory(recording.geometry, recording.duration_s, settings, work)
     claim_outputs([peaks, motion, corrected, probe_path(corrected)], recording.inputs.values(), work.overwrite)
     return {
         "detect": detect(recording, settings, peaks, work),

@@ -18,9 +18,11 @@ from numpy.typing import DTypeLike, NDArray
 
 from driftcli.recording.convert import to_traces
 from driftcli.recording.recording import Recording
+from driftcli.recording.writer import DIRECT_BYTES
 from driftcli.reporter import Reporter
 
 BLOCK_SAMPLES = 16_384
+_TILE_SAMPLES = 2_048  # what several stages do one after the other while it is in the cache
 
 Result = TypeVar("Result")
 Span = tuple[int, int]
@@ -48,7 +50,10 @@ class Piece(NamedTuple):
 
 
 class Scratch(threading.local):
-    """Arrays that a thread fills again and again; new ones of their size would cost new pages of memory each time."""
+    """Arrays that a thread fills again and again; new ones of their size would cost new pages of memory each time.
+
+    They begin where direct writes may.
+    """
 
     def __init__(self) -> None:
         self._kept: dict[str, NDArray[np.uint8]] = {}
@@ -57,7 +62,8 @@ class Scratch(threading.local):
         """The thread's array of that name, of any content."""
         size = shape[0] * shape[1] * np.dtype(dtype).itemsize
         if name not in self._kept or self._kept[name].size < size:
-            self._kept[name] = np.empty(size, np.uint8)
+            room = np.empty(size + DIRECT_BYTES, np.uint8)
+            self._kept[name] = room[-room.ctypes.data % DIRECT_BYTES :]
         return self._kept[name][:size].view(dtype).reshape(shape)
 
 
@@ -72,8 +78,10 @@ class Stream:
         self, recording: Recording, steps: Sequence[Step], margin_samples: int, *, jobs: int, chunk_s: float
     ) -> None:
         self.recording = recording
-        self._steps = steps
         self._step_margin = sum(step.margin_samples for step in steps)
+        wide = [index for index, step in enumerate(steps) if step.margin_samples]
+        # the last steps may see each row on its own
+        self._steps, self._row_steps = (steps[: wide[-1] + 1], steps[wide[-1] + 1 :]) if wide else ([], steps)
         self._margin = margin_samples
         self._jobs = jobs
         self._scratch = Scratch()
@@ -86,6 +94,28 @@ class Stream:
 
     def piece(self, start: int, stop: int) -> Piece:
         """Read a span with its margins once, convert it and run the steps."""
+        traces, before, after = self._read(start, stop)
+        for step in self._row_steps:
+            traces = step(traces)
+        traces[:before] = 0
+        traces[len(traces) - after :] = 0
+        margin = self._step_margin + self._margin
+        return Piece(traces, margin, margin + stop - start, start, stop)
+
+    def tiles(self, start: int, stop: int) -> Iterator[Piece]:
+        """The same, without margins, in pieces that are small enough to stay in the processor's cache."""
+        traces, _, _ = self._read(start, stop)
+        margin = self._step_margin + self._margin
+        for low in range(start, stop, _TILE_SAMPLES):
+            high = min(low + _TILE_SAMPLES, stop)
+            tile = traces[margin + low - start : margin + high - start]
+            for step in self._row_steps:
+                tile = step(tile)
+            yield Piece(tile, 0, high - low, low, high)
+
+    def _read(self, start: int, stop: int) -> tuple[NDArray[np.float32], int, int]:
+        """Traces of a span with margins after the steps that need some, and the rows of them before and after the
+        recording."""
         margin, total = self._step_margin + self._margin, self.recording.num_samples
         low, high = max(0, start - margin), min(total, stop + margin)
         before, after = low - (start - margin), (stop + margin) - high
@@ -95,9 +125,7 @@ class Stream:
         traces = to_traces(samples, columns, gain, before, after, low, out)
         for step in self._steps:
             traces = step(traces)
-        traces[:before] = 0
-        traces[len(traces) - after :] = 0
-        return Piece(traces, margin, margin + stop - start, start, stop)
+        return traces, before, after
 
     def map(
         self, work: Callable[[Span], Result], spans: Sequence[Span], reporter: Reporter, stage: str

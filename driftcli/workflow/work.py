@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +15,7 @@ from driftcli.reporter import Reporter
 
 DEFAULT_CHUNK_S = 1.0
 RUN_LOG = "run.json"
+_UNITS = {"gib": 2**30, "gb": 10**9, "g": 10**9, "": 10**9, "mib": 2**20, "mb": 10**6, "m": 10**6}
 
 
 def allotted_cpus() -> int:
@@ -25,18 +27,31 @@ def allotted_cpus() -> int:
 
 @dataclass(frozen=True)
 class Work:
-    """Threads, chunk length, whether outputs may be replaced, and who is told; none of it changes a result."""
+    """Threads, chunk length, whether outputs may be replaced, and who is told; none of it changes a result.
+
+    max_memory_bytes: an estimate that is predicted to need more is refused; None: none is.
+    """
 
     jobs: int = field(default_factory=allotted_cpus)
     chunk_s: float = DEFAULT_CHUNK_S
     overwrite: bool = False
     reporter: Reporter = field(default_factory=Reporter)
+    max_memory_bytes: float | None = None
 
     def __post_init__(self) -> None:
         if self.jobs < 1:
             raise UsageError(f"{self.jobs} jobs can't work", "give --jobs 1 or more")
         if not 0 < self.chunk_s < math.inf:
             raise UsageError(f"a chunk of {self.chunk_s} s makes no sense", "give --chunk-s a number above 0")
+
+
+def memory_bytes(text: str) -> float:
+    """`2GB`, `500MB`, `1.5GiB`, or a bare number of GB, in bytes. UsageError for anything else, and for nothing."""
+    found = re.fullmatch(r"\s*(\d+\.?\d*|\.\d+)\s*([a-z]*)\s*", text.lower())
+    n_bytes = float(found[1]) * _UNITS.get(found[2], 0) if found else 0.0
+    if not 0 < n_bytes < math.inf:
+        raise UsageError(f"{text!r} is no amount of memory", "for example --max-memory 2GB, or 500MB")
+    return n_bytes
 
 
 def claim_outputs(outputs: Iterable[Path], inputs: Iterable[Path], overwrite: bool) -> None:

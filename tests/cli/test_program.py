@@ -111,6 +111,25 @@ def test_estimate_takes_an_npz_and_presets_change_it(tmp_path):
     assert np.abs(error - np.median(error)).max() < 2
 
 
+def test_an_estimate_beyond_the_memory_it_may_take_is_refused(tmp_path, recording):
+    time_s = np.linspace(0, 10, 2000)
+    np.savez(tmp_path / "p.npz", time_s=time_s, depth_um=np.tile(np.arange(100.0), 20), amplitude_uv=np.ones(2000))
+    binary, probe = recording
+    for verb in (("estimate", tmp_path / "p.npz"), ("run", binary, "--probe", probe, *FAST)):
+        done = driftcli(*verb, "--max-memory", "90MB")
+        assert done.returncode == 2, done.stderr
+        assert "of memory, more than the 0.09 GB of --max-memory" in done.stderr
+        assert "Try:" in done.stderr
+    assert not (tmp_path / "motion.h5").exists()
+    assert not binary.with_name("rec.driftcli").exists()
+    unclear = driftcli("estimate", tmp_path / "p.npz", "--max-memory", "lots")
+    assert (unclear.returncode, unclear.stderr.count("\n")) == (2, 1)
+    assert "'lots' is no amount of memory" in unclear.stderr
+    done = driftcli("estimate", tmp_path / "p.npz", "--max-memory", "64GB")
+    assert done.returncode == 0, done.stderr
+    assert "note: the estimate takes about 0.2" in done.stderr
+
+
 def test_correct_peaks_takes_the_motion_off(recording):
     binary, probe = recording
     assert driftcli("run", binary, "--probe", probe, *FAST).returncode == 0

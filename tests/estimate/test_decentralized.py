@@ -185,10 +185,10 @@ def test_pairs_that_would_take_too_much_memory_are_refused(run):
         run(peaks, 60_000.0, convergence_method="lsqr_robust")
 
 
-def test_the_horizon_that_is_told_is_not_refused():
-    decentralized._check_memory(10**6, Parameters(time_horizon_s=666.0))
+def test_the_horizon_that_is_told_is_not_refused(span_um):
+    decentralized.footprint(0, span_um, 2e6, Parameters(time_horizon_s=666.0))
     with pytest.raises(UsageError, match=r"takes 4\.0") as refused:
-        decentralized._check_memory(10**6, Parameters(time_horizon_s=670.0))
+        decentralized.footprint(0, span_um, 2e6, Parameters(time_horizon_s=670.0))
     assert "to 666 or less" in refused.value.hint
 
 

@@ -481,6 +481,7 @@ def test_displacements_that_do_not_settle_are_the_users_to_mend(monkeypatch):
 
 
 def test_more_weights_than_memory_should_hold_are_refused():
-    with pytest.raises(UsageError, match=r"with up to 50000 others in 2 windows takes 5 GB, more than 4 GB") as raised:
-        PairEquations(2, 50_000, 50_000)
+    parameters = Parameters(**SMALL | {"win_step_um": 150.0}, time_horizon_s=None)
+    with pytest.raises(UsageError, match=r"with up to 49999 others in 2 windows takes 5 GB, more than 4 GB") as raised:
+        estimate(make_peaks(5), SPAN_UM, 50_000.0, parameters, Reporter())
     assert "estimate.time_horizon_s" in raised.value.hint

@@ -1,5 +1,7 @@
 """Binary outputs: written in any order, whole or not at all."""
 
+import errno
+import fcntl
 import os
 import shutil
 from concurrent.futures import ThreadPoolExecutor
@@ -114,6 +116,44 @@ def test_an_empty_file_can_be_written(tmp_path):
     with BinaryWriter(tmp_path / "out.bin", "int16", 2, 0) as out:
         out.write(0, np.zeros((0, 2), "<i2"))
     assert (tmp_path / "out.bin").stat().st_size == 0
+
+
+def aligned(samples, columns, dtype):
+    """Counts in memory that can be written directly."""
+    values = counts(samples, columns).astype(dtype)
+    room = np.empty(values.nbytes + writer.DIRECT_BYTES, np.uint8)
+    place = room[-room.ctypes.data % writer.DIRECT_BYTES :][: values.nbytes].view(values.dtype).reshape(values.shape)
+    place[:] = values
+    return place
+
+
+@pytest.mark.parametrize("direct", ["yes", "not opened", "refused"])
+@pytest.mark.parametrize("dtype", ["int16", "float32"])
+@pytest.mark.parametrize("columns", [384, 385, 7])
+def test_the_same_file_by_direct_writes_and_others(tmp_path, monkeypatch, columns, dtype, direct):
+    """Blocks of whole pages in any order, one in memory that isn't aligned, and a last one that ends within a page."""
+    directly = []
+    write = os.pwrite
+
+    def pwrite(descriptor, data, position):
+        if fcntl.fcntl(descriptor, fcntl.F_GETFL) & os.O_DIRECT:
+            if direct == "refused":
+                raise OSError(errno.EINVAL, "Invalid argument")
+            directly.append(len(data))
+        return write(descriptor, data, position)
+
+    monkeypatch.setattr(os, "pwrite", pwrite)
+    if direct == "not opened":
+        monkeypatch.delattr(os, "O_DIRECT")
+        monkeypatch.setattr(os, "pwrite", write)
+    values = aligned(3 * 4096 + 321, columns, dtype)
+    with BinaryWriter(tmp_path / "out.bin", dtype, columns, len(values)) as out:
+        out.write(8192, values[8192 : 3 * 4096])
+        out.write(3 * 4096, values[3 * 4096 :])
+        out.write(0, values[:4096])
+        out.write(4096, values[4095:8192][1:].copy())
+    np.testing.assert_array_equal(np.fromfile(tmp_path / "out.bin", values.dtype).reshape(values.shape), values)
+    assert direct == "yes" or not directly
 
 
 @pytest.mark.parametrize("end", [None, KeyboardInterrupt])

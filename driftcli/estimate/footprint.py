@@ -1,0 +1,41 @@
+"""How much memory an estimate takes, known before it begins: each method's file has a function `footprint` for it.
+
+What is counted is what grows: with the duration, the depth, the windows, the peaks, the threads.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from driftcli.errors import UsageError
+
+# What is held for pairs of temporal bins may take so much.
+_LARGEST_PAIRS_BYTES = 4e9
+# Checking the peaks makes so many flags for each.
+CHECK_BYTES_PER_PEAK = 5
+
+
+@dataclass(frozen=True)
+class Footprint:
+    """How large the estimate of one shank gets.
+
+    temporal_bins, windows: of the motion. n_bytes: what is held at most at a time, without the peaks themselves.
+    hint: what makes it smaller.
+    """
+
+    temporal_bins: int
+    windows: int
+    n_bytes: float
+    hint: str
+
+
+def require_room_for_pairs(n_bytes: float, comparison: str, hint: str) -> None:
+    """UsageError if pairs of temporal bins take more than 4 GB. comparison: what takes it, in words."""
+    if n_bytes > _LARGEST_PAIRS_BYTES:
+        limit_gb = _LARGEST_PAIRS_BYTES / 1e9
+        raise UsageError(f"{comparison} takes {n_bytes / 1e9:.3g} GB, more than {limit_gb:g} GB", hint)
+
+
+def most_that_fit(bytes_each: float) -> int:
+    """How many things of so many bytes the pairs of temporal bins may be."""
+    return int(_LARGEST_PAIRS_BYTES // bytes_each)
