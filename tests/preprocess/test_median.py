@@ -85,3 +85,10 @@ def test_around_zero(rows):
     with np.errstate(invalid="ignore"):
         np.testing.assert_array_equal(medians, [median(row) for row in rows])
     assert not np.signbit(medians[medians == 0]).any()
+
+
+@settings(max_examples=300, deadline=None)
+@given(hnp.arrays(np.float32, SHAPES, elements=st.floats(-(2.0**126), 2.0**126, width=32) | st.just(np.inf)))
+def test_numbers_of_any_size(rows):
+    with np.errstate(invalid="ignore"):
+        np.testing.assert_array_equal(row_medians(rows), [median(row) for row in rows])
