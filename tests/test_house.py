@@ -77,6 +77,18 @@ def test_the_product_holds_no_assert_and_no_prange(file):
     assert "prange" not in file.read_text()
 
 
+@pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(PACKAGE)))
+def test_nothing_calls_blas(file):
+    """BLAS starts threads of its own beside ours, and its last bits depend on their number."""
+    tree = ast.parse(file.read_text())
+    products = [node for node in ast.walk(tree) if isinstance(node, ast.MatMult)]
+    calls = [ast.unparse(node.func) for node in ast.walk(tree) if isinstance(node, ast.Call)]
+    blas = {"dot", "vdot", "inner", "matmul", "tensordot", "solve", "inv", "lstsq", "svd", "eigh", "cholesky", "polyfit"}
+    libraries = ("np.", "numpy.", "scipy.", "linalg.")
+    assert not products
+    assert not [call for call in calls if call.startswith(libraries) and call.rpartition(".")[2] in blas]
+
+
 def test_kernels_release_the_lock_and_are_cached():
     for file in FILES:
         for node in ast.walk(ast.parse(file.read_text())):
