@@ -91,7 +91,7 @@ def _guess(rows, start, stop, pace, floats, ranks):  # type: ignore[no-untyped-d
     counts, up_to_low, up_to_high = ranks
     pivots[:], low[:], high[:] = pace[0], -np.inf, np.inf
     up_to_low[:], up_to_high[:] = 0, rows.shape[1]
-    for guess in range(_GUESSES):
+    for _ in range(_GUESSES):
         _count(rows, start, stop, pivots, counts)
         missed = 0
         for i in range(num_rows):
