@@ -49,7 +49,9 @@ def simulate(data: Path, scenario: Scenario) -> None:
     }
     options = [text for name, value in values.items() for text in (f"--{name}", str(value))]
     subprocess.run([sys.executable, "-m", "driftcli", "simulate", str(data), *options, "--quiet"], check=True)
-    write_facts(data, scenario.channels, json.loads((data / "rec.json").read_text())["sampling_frequency_hz"])
+    facts = json.loads((data / "rec.json").read_text())
+    # a run that was cut short right here has left the benchmark's own facts
+    write_facts(data, scenario.channels, facts.get("sampling_frequency_hz") or facts["sampling_frequency"])
 
 
 def write_facts(data: Path, channels: int, rate_hz: float) -> None:

@@ -107,7 +107,8 @@ def first_and_second(row: Row, bench: Bench) -> Result:
         for _ in range(2):
             bench.clear()
             runs.append(counted(row.ours, row, bench, {CACHE: kernels}))
-    return Result(runs[0], again=runs[1])
+    failed = next((run for run in runs if run.failed), None)
+    return Result(failed) if failed else Result(runs[0], again=runs[1])
 
 
 def counted(command: list[str], row: Row, bench: Bench, environment: dict[str, str] | None = None) -> Usage:

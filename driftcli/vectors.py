@@ -5,7 +5,8 @@ loaded again for each sample, which takes several times as long as the arithmeti
 instead. `lanes` must be a constant; vectors wider than the processor's registers take several of them. `fma` rounds
 once, on every processor alike.
 
-numba's cache does not see when this file changes: delete the cached kernels then.
+numba's cache watches the file of a kernel, not this one. So a file that imports from here holds this file's digest, by
+a test: whoever changes this file changes those, and their kernels are compiled again.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from typing import Any
 from llvmlite import ir
 from numba.core import cgutils, types
 from numba.core.datamodel import models
+from numba.core.errors import TypingError
 from numba.extending import intrinsic, overload, register_model
 
 
@@ -37,6 +39,7 @@ class _Model(models.PrimitiveModel):
 @intrinsic(prefer_literal=True)
 def load(typing: Any, array: Any, row: Any, column: Any, lanes: Any) -> Any:
     """array[row, column : column + lanes] of a C-contiguous array."""
+    _require_rows(array)
     vector = Vector(array.dtype, lanes.literal_value)
 
     def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
@@ -49,6 +52,7 @@ def load(typing: Any, array: Any, row: Any, column: Any, lanes: Any) -> Any:
 @intrinsic
 def store(typing: Any, array: Any, row: Any, column: Any, vector: Any) -> Any:
     """array[row, column : column + lanes] = vector, rounded to the dtype of the C-contiguous array."""
+    _require_rows(array)
 
     def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
         kind = context.get_value_type(Vector(array.dtype, vector.lanes))
@@ -105,6 +109,12 @@ def only(typing: Any, value: Any, keep: Any) -> Any:
         return builder.bitcast(builder.or_(kept, builder.and_(builder.not_(bits), minus_zero)), kind.type)
 
     return value(value, keep), generate
+
+
+def _require_rows(array: Any) -> None:
+    """Lanes must lie next to each other."""
+    if array.layout != "C" or array.ndim != 2:
+        raise TypingError(f"vectors are of the rows of C-contiguous matrices, not of {array}")
 
 
 def _pointer(context: Any, builder: Any, signature: Any, values: Any, kind: Any) -> Any:

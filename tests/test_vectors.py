@@ -61,3 +61,10 @@ def test_only_some_lanes_count():
     np.testing.assert_array_equal(result[0, 8:].view(np.int32), values[0, 8:].view(np.int32))
     assert (result[0, :8] == 0).all()
     assert np.signbit(result[0, :8]).all()
+
+
+def test_lanes_that_do_not_lie_next_to_each_other_are_refused():
+    """They would be taken for others."""
+    for turned in (np.zeros((30, 4), np.float32).T, np.zeros((4, 60), np.float32)[:, ::2], np.zeros(30, np.float32)):
+        with pytest.raises(numba.core.errors.TypingError):
+            _copy(turned, np.zeros((3, 20), np.float32))

@@ -5,11 +5,14 @@ from __future__ import annotations
 import atexit
 import os
 import shutil
+import sys
 import tempfile
 from pathlib import Path
 
 _PACKAGE = Path(__file__).parents[1]
 _VARIABLE = "NUMBA_CACHE_DIR"
+_INDEX = f"*.py{sys.version_info.major}{sys.version_info.minor}.nbi"  # kernels are compiled for one Python
+_TEMPORARY = "driftcli-kernels-"
 
 
 def find_a_place() -> None:
@@ -20,18 +23,26 @@ def find_a_place() -> None:
     """
     if _VARIABLE in os.environ or os.access(_PACKAGE, os.W_OK) or _user_cache_is_writable():
         return
-    folder = tempfile.mkdtemp(prefix="driftcli-kernels-")
+    folder = tempfile.mkdtemp(prefix=_TEMPORARY)
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     os.environ[_VARIABLE] = folder
 
 
-def are_compiled() -> bool:
-    """Whether an earlier run has left compiled kernels in a place that numba looks at."""
+def news() -> str | None:
+    """What to tell of compiling: None when an earlier run has left compiled kernels in a place that numba looks at."""
+    if _are_compiled():
+        return None
+    if Path(os.environ.get(_VARIABLE, "")).name.startswith(_TEMPORARY):
+        return f"this run compiles the kernels it needs, as every one here; set {_VARIABLE} to a folder that keeps them"
+    return "the first run after an installation compiles the kernels it needs, which takes some 20 s"
+
+
+def _are_compiled() -> bool:
     elsewhere = Path(os.environ[_VARIABLE]) if _VARIABLE in os.environ else _user_cache()
     # outside of the package numba names a folder after the one of the source and a hash of its path
     folders = {path.name for path in _PACKAGE.iterdir() if path.is_dir()}
-    kept = (path.parent.name.rpartition("_")[0] for path in elsewhere.rglob("*.nbi"))
-    in_package = _VARIABLE not in os.environ and any(_PACKAGE.rglob("*.nbi"))
+    kept = (path.parent.name.rpartition("_")[0] for path in elsewhere.rglob(_INDEX))
+    in_package = _VARIABLE not in os.environ and any(_PACKAGE.rglob(_INDEX))
     return in_package or any(name in folders for name in kept)
 
 

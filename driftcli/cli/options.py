@@ -197,8 +197,9 @@ class WorkOptions:
 
     def console(self) -> Console:
         console = Console(quiet=self.quiet, json=self.json)
-        if not kernels.are_compiled():
-            console.message("the first run after an installation compiles the kernels it needs, which takes some 20 s")
+        news = kernels.news()
+        if news:
+            console.message(news)
         return console
 
     def work(self, console: Console) -> Work:

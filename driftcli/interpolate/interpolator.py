@@ -14,7 +14,7 @@ from driftcli.interpolate import pieces, product
 from driftcli.interpolate.weights import InterpolateParameters, Kernel, inside
 from driftcli.model import Geometry, Motion
 
-_CACHED_WEIGHTS = 32  # per shank: enough for threads at work on neighbouring blocks, about 1 MB each at most
+_CACHED_WEIGHTS = 32  # per shank: enough for threads at work on neighbouring blocks; 0.1 MB each with local weights
 _BINS_AT_ONCE = 1024
 
 

@@ -56,7 +56,8 @@ class Kernel:
 
     def _covariance(self, targets_um: NDArray[np.float64]) -> NDArray[np.float64]:
         sigma_um, p = self._parameters.sigma_um, self._parameters.p
-        reach_um = sigma_um * (-np.log(_NO_COVARIANCE)) ** (1 / p)
+        with np.errstate(over="ignore"):  # of a tiny p it is endless
+            reach_um = sigma_um * np.float64(-np.log(_NO_COVARIANCE)) ** (1 / p)
         return np.asarray(_covary(targets_um, self._positions_um, sigma_um, p, reach_um))
 
 

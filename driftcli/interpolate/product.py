@@ -13,7 +13,7 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from driftcli.vectors import fma, load, only, splat, store
+from driftcli.vectors import fma, load, only, splat, store  # digest fd8ed755d3e7
 
 _LANES = 16
 _ROWS = 8  # rows whose sums are under way at once; `_sum_rows` has that many
@@ -26,7 +26,7 @@ class PackedWeights(NamedTuple):
     starts: (G + 1,) int64, group g has the vectors starts[g] <= i < starts[g + 1].
     sources: (V,) int64, the column of the traces that a vector of weights is for, ascending in each group.
     values: (V, 16) float32.
-    counts: (V, 16) int32, -1 where a value is not zero.
+    keep: (V, 16) int32, -1 where a value is not zero.
     zeros: (G, 16) float32, what sums begin with: -0, which added to -0 stays -0, or 0 where no weight follows.
     columns: (G, 16) int64, the columns that the sums go to, -1 in empty lanes.
     in_a_row: (G,) bool, whether a group has 16 columns one after the other.
@@ -35,7 +35,7 @@ class PackedWeights(NamedTuple):
     starts: NDArray[np.int64]
     sources: NDArray[np.int64]
     values: NDArray[np.float32]
-    counts: NDArray[np.int32]
+    keep: NDArray[np.int32]
     zeros: NDArray[np.float32]
     columns: NDArray[np.int64]
     in_a_row: NDArray[np.bool_]
@@ -66,7 +66,7 @@ def pack(weights: NDArray[np.float64], contacts: NDArray[np.int64], columns: NDA
 
 
 @numba.njit(nogil=True, cache=True)
-def add_up(traces, first, last, starts, sources, values, counts, zeros, columns, in_a_row, corrected):  # type: ignore[no-untyped-def]
+def add_up(traces, first, last, starts, sources, values, keep, zeros, columns, in_a_row, corrected):  # type: ignore[no-untyped-def]
     """Write the weighted sums of rows [first, last) of `traces` (S, C) into the same rows of `corrected` (S, C_out).
 
     The weights are those of `PackedWeights`. Sums are float32, in the order of the sources, each product and sum
@@ -79,27 +79,27 @@ def add_up(traces, first, last, starts, sources, values, counts, zeros, columns,
             begin, end = starts[group], starts[group + 1]
             zero = load(zeros, group, 0, _LANES)
             if row + _ROWS <= last:
-                _sum_rows(traces, row, begin, end, sources, values, counts, zero, sums)
+                _sum_rows(traces, row, begin, end, sources, values, keep, zero, sums)
             else:
                 for i in range(last - row):
-                    _sum_row(traces, row + i, begin, end, sources, values, counts, zero, sums, i)
+                    _sum_row(traces, row + i, begin, end, sources, values, keep, zero, sums, i)
             _put(sums, min(_ROWS, last - row), columns, in_a_row, group, corrected, row)
 
 
 @numba.njit(nogil=True, cache=True)
-def _sum_rows(traces, row, begin, end, sources, values, counts, zero, sums):  # type: ignore[no-untyped-def]
+def _sum_rows(traces, row, begin, end, sources, values, keep, zero, sums):  # type: ignore[no-untyped-def]
     """Sums of a group for _ROWS rows at a time: a processor goes on with others while it waits for one."""
     sum0, sum1, sum2, sum3, sum4, sum5, sum6, sum7 = zero, zero, zero, zero, zero, zero, zero, zero
     for i in range(begin, end):
-        source, weight, counting = sources[i], load(values, i, 0, _LANES), load(counts, i, 0, _LANES)
-        sum0 = fma(weight, only(splat(traces[row, source], _LANES), counting), sum0)
-        sum1 = fma(weight, only(splat(traces[row + 1, source], _LANES), counting), sum1)
-        sum2 = fma(weight, only(splat(traces[row + 2, source], _LANES), counting), sum2)
-        sum3 = fma(weight, only(splat(traces[row + 3, source], _LANES), counting), sum3)
-        sum4 = fma(weight, only(splat(traces[row + 4, source], _LANES), counting), sum4)
-        sum5 = fma(weight, only(splat(traces[row + 5, source], _LANES), counting), sum5)
-        sum6 = fma(weight, only(splat(traces[row + 6, source], _LANES), counting), sum6)
-        sum7 = fma(weight, only(splat(traces[row + 7, source], _LANES), counting), sum7)
+        source, weight, kept = sources[i], load(values, i, 0, _LANES), load(keep, i, 0, _LANES)
+        sum0 = fma(weight, only(splat(traces[row, source], _LANES), kept), sum0)
+        sum1 = fma(weight, only(splat(traces[row + 1, source], _LANES), kept), sum1)
+        sum2 = fma(weight, only(splat(traces[row + 2, source], _LANES), kept), sum2)
+        sum3 = fma(weight, only(splat(traces[row + 3, source], _LANES), kept), sum3)
+        sum4 = fma(weight, only(splat(traces[row + 4, source], _LANES), kept), sum4)
+        sum5 = fma(weight, only(splat(traces[row + 5, source], _LANES), kept), sum5)
+        sum6 = fma(weight, only(splat(traces[row + 6, source], _LANES), kept), sum6)
+        sum7 = fma(weight, only(splat(traces[row + 7, source], _LANES), kept), sum7)
     store(sums, 0, 0, sum0)
     store(sums, 1, 0, sum1)
     store(sums, 2, 0, sum2)
@@ -111,10 +111,10 @@ def _sum_rows(traces, row, begin, end, sources, values, counts, zero, sums):  # 
 
 
 @numba.njit(nogil=True, cache=True)
-def _sum_row(traces, row, begin, end, sources, values, counts, total, sums, i):  # type: ignore[no-untyped-def]
+def _sum_row(traces, row, begin, end, sources, values, keep, total, sums, i):  # type: ignore[no-untyped-def]
     """The same for one row."""
     for vector in range(begin, end):
-        value = only(splat(traces[row, sources[vector]], _LANES), load(counts, vector, 0, _LANES))
+        value = only(splat(traces[row, sources[vector]], _LANES), load(keep, vector, 0, _LANES))
         total = fma(load(values, vector, 0, _LANES), value, total)
     store(sums, i, 0, total)
 

@@ -26,7 +26,7 @@ from pydantic import Field
 
 from driftcli import model
 from driftcli.errors import UsageError
-from driftcli.vectors import fma, load, splat, store
+from driftcli.vectors import fma, load, splat, store  # digest fd8ed755d3e7
 
 _FLOAT32_DECAY_SAMPLES = 60  # slower poles are too close to 1 for float32
 _REMAINDER, _SLOW_REMAINDER = 1e-6, 3e-7  # of a transient at the end of the margin, for poles up to that and slower
@@ -70,7 +70,7 @@ class Step:
         self._sections, self._gain = sections[:, 1:].astype(dtype), dtype(np.prod(sections[:, 0]) ** 2)
 
     def __call__(self, traces: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Filter traces (S, C) in place and return them. The signal counts as constant before the first row."""
+        """Filter C-contiguous traces (S, C) in place and return them. Before the first row, the signal is constant."""
         if traces.size:
             _filter(traces, self._sections, self._gain)
         return traces
@@ -144,7 +144,8 @@ def _filter(traces, sections, gain):  # type: ignore[no-untyped-def]
     for start in range(0, samples, _ROWS):
         rows = traces[start : start + _ROWS]
         for group in range(groups):
-            _take(rows, group * _LANES, first, gain, tile)
+            _take(rows, group * _LANES, first, tile)
+            _scale(tile, gain)
             _run(tile, 0, len(rows), 1, sections, states[group])
             _put(rows, group * _LANES, tile)
     first[:] = 0
@@ -152,23 +153,30 @@ def _filter(traces, sections, gain):  # type: ignore[no-untyped-def]
     for stop in range(samples, 0, -_ROWS):
         rows = traces[max(stop - _ROWS, 0) : stop]
         for group in range(groups):
-            _take(rows, group * _LANES, first, 1, tile)
+            _take(rows, group * _LANES, first, tile)
             _run(tile, len(rows) - 1, -1, -1, sections, states[group])
             _put(rows, group * _LANES, tile)
 
 
 @numba.njit(nogil=True, cache=True)
-def _take(rows, begin, offsets, gain, tile):  # type: ignore[no-untyped-def]
-    """Copy channels of the rows from `begin` on, as many as there are, into a tile: less their offsets, times gain."""
+def _take(rows, begin, offsets, tile):  # type: ignore[no-untyped-def]
+    """Copy channels of the rows from `begin` on, as many as there are, into a tile, less their offsets."""
     lanes = min(rows.shape[1] - begin, _LANES)
     if lanes < _LANES:
         for t in range(len(rows)):
             for lane in range(lanes):
-                tile[t, lane] = (rows[t, begin + lane] - offsets[0, begin + lane]) * gain
+                tile[t, lane] = rows[t, begin + lane] - offsets[0, begin + lane]
         return
-    offset, gains = load(offsets, 0, begin, _LANES), splat(np.float32(gain), _LANES)
+    offset = load(offsets, 0, begin, _LANES)
     for t in range(len(rows)):
-        store(tile, t, 0, (load(rows, t, begin, _LANES) + -offset) * gains)
+        store(tile, t, 0, load(rows, t, begin, _LANES) + -offset)
+
+
+@numba.njit(nogil=True, cache=True)
+def _scale(tile, gain):  # type: ignore[no-untyped-def]
+    gains = splat(gain, _LANES)
+    for t in range(len(tile)):
+        store(tile, t, 0, load(tile, t, 0, _LANES) * gains)
 
 
 @numba.njit(nogil=True, cache=True)

@@ -104,10 +104,10 @@ def _guess(rows, start, stop, pace, floats, ranks):  # type: ignore[no-untyped-d
                 low[i], up_to_low[i] = pivots[i], counts[i]
             else:
                 high[i], up_to_high[i] = pivots[i], counts[i]
-            width, ranks = high[i] - low[i], np.float32(up_to_high[i] - up_to_low[i])
+            width, between = high[i] - low[i], np.float32(up_to_high[i] - up_to_low[i])
             if np.isfinite(width):
-                pivots[i] = low[i] + width * (np.float32(wanted - up_to_low[i]) / ranks)
-                pace[1] += np.float32(0.01) * (width / ranks - pace[1])
+                pivots[i] = low[i] + width * (np.float32(wanted - up_to_low[i]) / between)
+                pace[1] += np.float32(0.01) * (width / between - pace[1])
             else:
                 pivots[i] += np.float32(wanted - counts[i]) * stride
         if missed == 0:

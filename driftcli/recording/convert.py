@@ -1,7 +1,7 @@
 """Samples of a file to traces and back.
 
-Traces are C-contiguous float32 (samples, contacts): file values times the gain. The way back divides by the gain and,
-for int16, rounds half to even and clips.
+Traces are C-contiguous float32 (samples, contacts): file values times the gain. The way back divides by the gain;
+for int16 it multiplies by the inverse of it, rounds half to even and clips.
 """
 
 from __future__ import annotations

@@ -24,6 +24,7 @@ from driftcli.workflow.work import Work, claim_outputs
 _PROGRAM_BYTES = 210e6
 _BYTES_PER_PEAK = 24  # time, depth and amplitude in double precision
 _MILLION = 1_000_000
+_MANY_PEAKS = 100 * _MILLION  # so many that what they take is what counts
 
 Span = tuple[float, float]
 
@@ -77,8 +78,11 @@ def foresee_memory(geometry: Geometry, duration_s: float, settings: Settings, wo
     """
     stage, spans_um = settings["estimate"], _spans_um(geometry).values()
     least = _Memory.of([(span_um, 0) for span_um in spans_um], duration_s, stage, work.jobs)
-    more = _Memory.of([(span_um, _MILLION) for span_um in spans_um], duration_s, stage, work.jobs)
-    least.tell_or_refuse(work, f", and {(more.n_bytes - least.n_bytes) / 1e6:.0f} MB for each million peaks")
+    many, more = (
+        _Memory.of([(span_um, peaks) for span_um in spans_um], duration_s, stage, work.jobs)
+        for peaks in (_MANY_PEAKS, _MANY_PEAKS + _MILLION)
+    )
+    least.tell_or_refuse(work, f", and up to {(more.n_bytes - many.n_bytes) / 1e6:.0f} MB for each million peaks")
 
 
 @dataclass(frozen=True)

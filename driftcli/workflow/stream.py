@@ -37,7 +37,7 @@ class Step(Protocol):
 
 
 class Piece(NamedTuple):
-    """Preprocessed traces of a span with margins: rows first <= row < last are the samples start <= sample < stop.
+    """Preprocessed traces of a span, with margins or none: rows first <= row < last are samples start <= n < stop.
 
     The array is used again for the thread's next piece: results must not hold on to it.
     """

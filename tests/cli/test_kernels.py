@@ -16,11 +16,16 @@ def test_a_folder_of_the_users_choice_stays(monkeypatch, tmp_path):
     monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path))
     kernels.find_a_place()
     assert os.environ["NUMBA_CACHE_DIR"] == str(tmp_path)
-    assert not kernels.are_compiled()
-    for folder, ours in (("others_0a1b", False), ("preprocess_0a1b", True)):
-        (tmp_path / folder).mkdir()
-        (tmp_path / folder / "kernel.nbi").touch()
-        assert kernels.are_compiled() == ours
+    assert "first run" in kernels.news()
+    here = f"py{sys.version_info.major}{sys.version_info.minor}"
+    for folder, python, ours in (
+        ("others_0", here, False),
+        ("preprocess_0", "py27", False),
+        ("preprocess_0", here, True),
+    ):
+        (tmp_path / folder).mkdir(exist_ok=True)
+        (tmp_path / folder / f"median.kernel-1.{python}.nbi").touch()
+        assert (kernels.news() is None) == ours
 
 
 @pytest.mark.parametrize("writable", ["package", "user", "none"])
@@ -37,6 +42,7 @@ def test_a_temporary_folder_only_where_nothing_else_can_be_written(monkeypatch, 
     assert (folder is not None) == (writable == "none")
     if folder:
         assert Path(folder).is_dir()
+        assert "NUMBA_CACHE_DIR" in kernels.news()
         shutil.rmtree(folder)
 
 

@@ -25,7 +25,7 @@ def test_packed_weights_are_the_same_weights():
     expected = np.zeros((48, 32), np.float32)
     expected[np.ix_(columns, contacts)] = weights
     np.testing.assert_array_equal(unpacked, expected)
-    np.testing.assert_array_equal(packed.counts, np.where(packed.values == 0, 0, -1))
+    np.testing.assert_array_equal(packed.keep, np.where(packed.values == 0, 0, -1))
     assert packed.columns[1].tolist() == [30, 20, 25, 40, 41] + [-1] * 11
     assert packed.in_a_row.tolist() == [True, False]
     assert np.signbit(packed.zeros).tolist() == [[i != 5 for i in range(16)], [i < 5 for i in range(16)]]

@@ -120,10 +120,15 @@ def test_a_constant_of_any_size_leaves_nothing():
     assert np.abs(step()(np.full((2000, 3), 30000.0, np.float32))).max() == 0
 
 
-def test_the_same_numbers_wherever_a_channel_stands(counts):
-    traces = counts(1500, 70).astype(np.float32)
-    order = np.random.default_rng(3).permutation(70)
-    np.testing.assert_array_equal(step()(traces[:, order].copy()), step()(traces.copy())[:, order])
+@pytest.mark.parametrize("freq_min_hz", [300.0, 100.0])
+@pytest.mark.parametrize("num_channels", [63, 64, 65, 70, 130])
+def test_the_same_numbers_wherever_a_channel_stands(counts, num_channels, freq_min_hz):
+    """In a whole group of channels or the rest of them, in single and in double precision."""
+    traces = counts(1500, num_channels).astype(np.float32)
+    order = np.random.default_rng(3).permutation(num_channels)
+    same = step(freq_min_hz=freq_min_hz)
+    np.testing.assert_array_equal(same(traces[:, order].copy()), same(traces.copy())[:, order])
+    np.testing.assert_array_equal(same(traces[:, :1].copy()), same(traces.copy())[:, :1])
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])

@@ -64,7 +64,7 @@ def test_run_tells_and_refuses_before_it_detects(tmp_path, drifting, run_verbs, 
     assert (out / "motion.h5").exists()
     told = [text for text in reporter.messages if "GB of memory" in text]
     assert len(told) == 2
-    assert re.search(r"6 temporal bins × 1 spatial window, and 2\d MB for each million peaks$", told[0])
+    assert re.search(r"6 temporal bins × 1 spatial window, and up to 2\d MB for each million peaks$", told[0])
     assert told[1].endswith(" peaks")
     monkeypatch.setattr("driftcli.workflow.run.detect", lambda *_: pytest.fail("it began"))
     with pytest.raises(UsageError, match="of --max-memory"):

@@ -109,3 +109,30 @@ def test_seams_between_blocks_are_those_of_the_whole_file(tmp_path):
     sections = iirfilter(5, (300.0, 6000.0), fs=small_recording.RATE_HZ, btype="bandpass", ftype="butter", output="sos")
     whole = sosfiltfilt(sections, data.astype(float), axis=0, padlen=2000)
     assert np.abs(filtered - whole).max() <= 0.05
+
+
+class Doubled:
+    """A step that sees each row on its own."""
+
+    margin_samples = 0
+
+    def __call__(self, traces):
+        traces *= 2
+        return traces
+
+
+@pytest.mark.parametrize("steps", [[], [Doubled], [MovingSum], [MovingSum, Doubled], [Doubled, MovingSum, Doubled]])
+@pytest.mark.parametrize("length", [1, 2047, 2048, 2049, BLOCK_SAMPLES])
+def test_tiles_are_the_piece_without_its_margins(tmp_path, steps, length):
+    recording, _ = opened(tmp_path, BLOCK_SAMPLES + 5000)
+    stream = Stream(recording, [step() for step in steps], 7, jobs=1, chunk_s=1.0)
+    start = 5000
+    piece = stream.piece(start, start + length)
+    expected = piece.traces[piece.first : piece.last].copy()
+    tiles, at = [], start
+    for tile in stream.tiles(start, start + length):
+        assert (tile.start, tile.stop, tile.first, tile.last) == (at, at + len(tile.traces), 0, len(tile.traces))
+        tiles.append(tile.traces.copy())
+        at = tile.stop
+    np.testing.assert_array_equal(np.concatenate(tiles), expected)
+    assert len(tiles) == -(-length // 2048)
