@@ -208,6 +208,8 @@ def test_oracles_import_nothing_of_the_product():
         ("simulate",),
         ("accuracy",),
         ("correct-peaks",),
+        ("export",),
+        ("import",),
     ],
 )
 def test_help_loads_no_numerics(verb):

@@ -14,7 +14,19 @@ from typing import Annotated
 import typer
 
 from driftcli import __version__
-from driftcli.cli import accuracy, apply, correct_peaks, detect, estimate, kernels, presets, run, simulate
+from driftcli.cli import (
+    accuracy,
+    apply,
+    correct_peaks,
+    detect,
+    estimate,
+    export,
+    import_,
+    kernels,
+    presets,
+    run,
+    simulate,
+)
 from driftcli.cli.console import show_error, tracebacks_wanted
 from driftcli.errors import DriftcliError
 
@@ -31,6 +43,8 @@ app = typer.Typer(
 )
 for module in (run, detect, estimate, apply, correct_peaks, simulate, accuracy):
     app.command()(module.command)
+app.command("export")(export.command)
+app.command("import")(import_.command)
 app.add_typer(presets.app, name="presets")
 
 

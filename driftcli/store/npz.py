@@ -27,7 +27,7 @@ def read_npz_peaks(path: Path) -> DepthPeaks:
             time_s, depth_um, amplitude = (np.asarray(arrays[key], dtype=float) for key in _KEYS)
     except FileNotFoundError:
         raise InputError(f"{path} does not exist") from None
-    except (OSError, ValueError, TypeError, zipfile.BadZipFile) as error:
+    except (OSError, EOFError, ValueError, TypeError, zipfile.BadZipFile) as error:
         raise InputError(f"{path} can't be read: {error}", f"it must hold {', '.join(_KEYS)}") from None
     if not (time_s.ndim == 1 and time_s.shape == depth_um.shape == amplitude.shape):
         shapes = f"{time_s.shape}, {depth_um.shape}, {amplitude.shape}"

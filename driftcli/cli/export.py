@@ -1,0 +1,59 @@
+"""driftcli export"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from driftcli.cli.options import MotionPath, PresetOptions, WorkOptions, grouped
+from driftcli.cli.show import seconds
+
+To = Annotated[
+    Literal["csv", "npz", "spikeinterface", "kilosort"],
+    typer.Option(
+        help="csv: a table for a spreadsheet. npz: numpy arrays. spikeinterface: a folder for its Motion.load. "
+        "kilosort: Kilosort4's probe file for the corrected recording.",
+        show_default=False,
+    ),
+]
+Out = Annotated[
+    Path | None,
+    typer.Option(
+        help="The file or folder to write. (default: motion.csv, motion.npz, motion_spikeinterface or "
+        "kilosort_probe.json beside the motion)"
+    ),
+]
+
+
+@grouped
+def export(motion: MotionPath, to: To, preset: PresetOptions, options: WorkOptions, out: Out = None) -> None:
+    """Write a motion for other programs and for people: a CSV that import reads back, .npz, SpikeInterface, Kilosort4.
+
+    --preset and --set are for spikeinterface and kilosort: give those that apply was given.
+
+    Example: driftcli export rec.driftcli/motion.h5 --to csv
+    """
+    from driftcli.errors import UsageError
+    from driftcli.workflow.export import default_output, export
+    from driftcli.workflow.steps import BEFORE_APPLY
+
+    if to in ("csv", "npz") and (preset.preset is not None or preset.changes):
+        raise UsageError(f"--to {to} takes no --preset and no --set", "leave them out: the motion is written as it is")
+    settings = preset.settings(motion, "motion", BEFORE_APPLY)
+    out = out or default_output(motion, to)
+    with options.console() as console:
+        facts = export(motion, to, settings, out, options.work(console))
+    counts = facts["counts"]
+    rows = {
+        "motion": f"shanks: {counts['shanks']}, spatial windows: {counts['spatial_windows']}, "
+        f"temporal bins: {counts['temporal_bins']:,}",
+        "export": f"{facts['output']} in {seconds(facts['times_s']['total'])}",
+    }
+    if "kilosort" in facts:
+        rows["settings"] = ", ".join(f"{name}={value:g}" for name, value in facts["kilosort"].items())
+    console.summary(str(out), rows, facts)
+
+
+command = export

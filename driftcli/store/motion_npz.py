@@ -1,0 +1,46 @@
+"""A motion as `.npz`: all that `motion.h5` holds, under plain names, for those who have numpy and no h5py."""
+
+from __future__ import annotations
+
+import re
+import zipfile
+from pathlib import Path
+
+import numpy as np
+
+from driftcli.errors import InputError
+from driftcli.files import atomic
+from driftcli.model import Motion
+from driftcli.store import handover
+from driftcli.store.handover import ForeignMotion, Handover
+from driftcli.store.motion import MotionFile
+
+_ARRAYS = ("displacement_um", "temporal_bins_s", "spatial_bins_um")
+_HINT = "it must hold " + ", ".join(f"shank0_{name}" for name in _ARRAYS)
+
+
+def write_npz_motion(path: Path, file: MotionFile) -> None:
+    """Write `shank<k>_displacement_um` (T, W), `_temporal_bins_s`, `_spatial_bins_um`, and the handover."""
+    arrays = {
+        f"shank{shank}_{name}": getattr(motion, name) for shank, motion in file.motions.items() for name in _ARRAYS
+    }
+    with atomic(path) as part, part.open("wb") as out:
+        np.savez(out, **arrays, **handover.to_arrays(Handover.of(file)))  # type: ignore[arg-type]
+
+
+def read_npz_motion(path: Path) -> ForeignMotion:
+    """Read what `write_npz_motion` wrote, or an .npz of such arrays made elsewhere. Raises InputError."""
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            arrays = {name: file[name] for name in file.files}
+        shanks = sorted({int(match[1]) for name in arrays if (match := re.match(r"shank(\d+)_", name))})
+        if not shanks:
+            raise InputError(f"{path} holds no motion", _HINT)
+        motions = {k: Motion(*(arrays[f"shank{k}_{name}"].astype(float) for name in _ARRAYS)) for k in shanks}
+        return ForeignMotion(motions, handover.from_arrays(arrays))
+    except FileNotFoundError:
+        raise InputError(f"{path} does not exist") from None
+    except KeyError as error:
+        raise InputError(f"{path} has no array {error}", _HINT) from None
+    except (OSError, EOFError, ValueError, TypeError, AttributeError, zipfile.BadZipFile) as error:
+        raise InputError(f"{path} can't be read: {' '.join(str(error).split())}", _HINT) from None
