@@ -31,6 +31,7 @@ class Methods(NamedTuple):
 
 # The stages in the order of the data's road. `none` switches a stage off and has no file.
 STAGES = {
+    "shift": Methods("preprocess", ("phase_shift", "none")),
     "filter": Methods("preprocess", ("bandpass", "none")),
     "reference": Methods("preprocess", ("global_median", "none")),
     "detect": Methods("detect", ("locally_exclusive", "by_channel")),

@@ -60,3 +60,107 @@ def noise(num_samples: int, values: dict[str, str], seed: int = 0) -> np.ndarray
     samples = np.random.default_rng(seed).normal(0, 8, (num_samples, int(values["nSavedChans"]))).round()
     samples[:, num_ap + num_lf :] = (np.arange(num_samples) % 64)[:, None] * 512
     return samples.astype("<i2")
+
+
+MADE = ("3A", "NP1", "NP-Ultra", "NP2 prototype", "NP2 four shanks", "quad base")
+
+
+def made_meta(kind: str, saved: int | None = None) -> str:
+    """The text of a meta as SpikeGLX would write it of the first `saved` channels (a few) of a probe of this kind.
+
+    Made from the documentation of SpikeGLX, so that there is one of every family where the real files are not.
+    """
+    saved = saved or (96 if kind == "NP-Ultra" else 48)
+    num_ap, num_sync = (1536, 4) if kind == "quad base" else (384, 1)
+    num_lf = num_ap if kind in ("3A", "NP1", "NP-Ultra") else 0
+    stream = "imec" if kind == "3A" else "imec0"
+    channels = range(num_ap)
+    sync = [f"{num_ap + num_lf + word}" for word in range(num_sync)]
+    values = {
+        "acqApLfSy": f"{num_ap},{num_lf},{num_sync}",
+        "appVersion": "20230815",
+        "fileCreateTime": "2023-09-04T16:01:07",
+        "fileName": f"D:/data/made_g0/made_g0_t0.{stream}.ap.bin",
+        "fileSHA1": "FEC21043559D636515BA0DCE5A9ED85F08049BFE",
+        "fileSizeBytes": "0",
+        "fileTimeSecs": "0",
+        "firstSample": "500141",
+        **_MADE_PROBES[kind],
+        "imSampRate": "30000",
+        "imStdby": "",
+        "nSavedChans": f"{saved + num_sync}",
+        "snsApLfSy": f"{saved},0,{num_sync}",
+        "snsSaveChanSubset": ",".join([f"0:{saved - 1}", *sync]),
+        "typeThis": "imec",
+        "userNotes": "tissue=cortex, angle=30°",
+        "~imroTbl": _IMRO_HEADERS[kind] + "".join(_IMRO_ENTRIES[kind](c) for c in channels),
+        "~snsChanMap": f"({num_ap},{num_lf},{num_sync})"
+        + "".join(f"(AP{c};{c}:{c})" for c in channels[:saved])
+        + "".join(f"(SY{word};{number}:{number})" for word, number in enumerate(sync)),
+        **dict([_made_map(kind, channels[:saved])]),
+    }
+    return "".join(f"{key}={value}\n" for key, value in values.items())
+
+
+def _made_map(kind: str, saved: range) -> tuple[str, str]:
+    if kind in ("NP2 four shanks", "quad base"):
+        places = (_electrode(channel) for channel in saved)
+        entries = (f"({shank}:{27 + 32 * (site % 2)}:{15 * (site // 2)}:1)" for shank, site in places)
+        return "~snsGeomMap", "(NP2013,4,250,70)" + "".join(entries)
+    columns, rows = {"NP-Ultra": (8, 48), "NP2 prototype": (2, 640)}.get(kind, (2, 480))
+    entries = (f"(0:{channel % columns}:{channel // columns}:1)" for channel in saved)
+    return "~snsShankMap", f"(1,{columns},{rows})" + "".join(entries)
+
+
+def _electrode(channel: int) -> tuple[int, int]:
+    """Shank and electrode of a channel: twelve in a row on one shank, the next twelve on the next."""
+    return channel // 12 % 4, channel // 48 * 12 + channel % 12
+
+
+def _four_shanks(channel: int) -> str:
+    shank, electrode = _electrode(channel)
+    return f"({channel} {shank} 0 0 {electrode})"
+
+
+_NP1 = {"imAiRangeMax": "0.6", "imAiRangeMin": "-0.6"}
+_MADE_PROBES = {
+    "3A": {**_NP1, "imProbeOpt": "3", "imProbeSN": "262720641"},
+    "NP1": {**_NP1, "imDatPrb_pn": "NP1000", "imDatPrb_type": "0", "imMaxInt": "512"},
+    "NP-Ultra": {**_NP1, "imDatPrb_pn": "NP1100", "imDatPrb_type": "1100", "imMaxInt": "512"},
+    "NP2 prototype": {
+        "imAiRangeMax": "0.5",
+        "imDatPrb_pn": "PRB2_1_2_0640_0",
+        "imDatPrb_type": "21",
+        "imMaxInt": "8192",
+    },
+    "NP2 four shanks": {
+        "imAiRangeMax": "0.62",
+        "imChan0apGain": "100",
+        "imDatPrb_pn": "NP2013",
+        "imDatPrb_type": "2013",
+        "imMaxInt": "2048",
+    },
+    "quad base": {
+        "imAiRangeMax": "0.62",
+        "imChan0apGain": "100",
+        "imDatPrb_pn": "NP2020",
+        "imDatPrb_type": "2020",
+        "imMaxInt": "2048",
+    },
+}
+_IMRO_HEADERS = {
+    "3A": "(262720641,3,384)",
+    "NP1": "(0,384)",
+    "NP-Ultra": "(1100,384)",
+    "NP2 prototype": "(21,384)",
+    "NP2 four shanks": "(2013,384)",
+    "quad base": "(NP2020,1536)",
+}
+_IMRO_ENTRIES = {
+    "3A": lambda channel: f"({channel} 0 0 500 250)",
+    "NP1": lambda channel: f"({channel} 0 0 500 250 1)",
+    "NP-Ultra": lambda channel: f"({channel} 0 0 500 250 1)",
+    "NP2 prototype": lambda channel: f"({channel} 1 0 {channel})",
+    "NP2 four shanks": _four_shanks,
+    "quad base": _four_shanks,
+}

@@ -35,6 +35,7 @@ WINDOWS = {
 EXTREMA = {"peak_sign": ("both", {}), "detect_threshold": (9.0, {}), "exclude_sweep_ms": (0.2, {})}
 BORDER = {"border_mode": ("remove_channels", {}), "time": ("linear", {})}
 CHANGES = {
+    "shift": {"phase_shift": {}, "none": {}},
     "filter": {"bandpass": {"freq_min_hz": (200.0, {}), "freq_max_hz": (4000.0, {}), "order": (3, {})}, "none": {}},
     "reference": {"global_median": {"operator": ("average", {})}, "none": {}},
     "detect": {"locally_exclusive": {**EXTREMA, "radius_um": (15.0, {})}, "by_channel": EXTREMA},

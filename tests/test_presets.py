@@ -35,6 +35,7 @@ def test_a_preset_has_the_peers_methods_and_keeps_the_channels(name):
     assert settings["estimate"]["method"] == estimate
     detect = {"method": "locally_exclusive", "peak_sign": "neg", "detect_threshold": 8.0, "exclude_sweep_ms": 0.8}
     assert settings["detect"] == {**detect, "radius_um": radius_um}
+    assert settings["shift"] == {"method": "phase_shift"}
     assert settings["filter"] == {"method": "bandpass", "freq_min_hz": 300.0, "freq_max_hz": 6000.0, "order": 5}
     kriging = {"method": "kriging", "sigma_um": 20.0, "p": 2, "border_mode": "force_extrapolate", "time": "nearest_bin"}
     assert settings["interpolate"] == kriging
@@ -89,8 +90,8 @@ def test_another_mode_drops_the_old_ones_parameters():
 
 
 def test_stages_can_be_switched_off():
-    settings = presets.load(None, ["filter.method=none", "reference.method=none"]).to_dict()
-    assert settings["filter"] == settings["reference"] == {"method": "none"}
+    settings = presets.load(None, ["shift.method=none", "filter.method=none", "reference.method=none"]).to_dict()
+    assert settings["shift"] == settings["filter"] == settings["reference"] == {"method": "none"}
 
 
 def test_a_preset_file_takes_part(tmp_path: Path):
@@ -99,6 +100,7 @@ def test_a_preset_file_takes_part(tmp_path: Path):
     settings = presets.load(str(file)).to_dict()
     assert settings["estimate"]["bin_s"] == 4
     assert settings["interpolate"]["method"] == "kriging"
+    assert settings["shift"]["method"] == "phase_shift"
 
 
 @pytest.mark.parametrize(

@@ -32,7 +32,8 @@ def run(
 ) -> None:
     """Correct a recording: detect, estimate and apply in one go.
 
-    Leaves peaks.h5, motion.h5, corrected.bin, probe.json and run.json in a folder beside the recording.
+    Leaves peaks.h5, motion.h5, corrected.bin, probe.json and run.json in a folder beside the recording. Of SpikeGLX
+    input, rec_driftcorr_g0_t0.imec0.ap.bin and its .meta take the place of corrected.bin.
 
     Example: driftcli run rec.bin --probe probe.json --preset nonrigid_accurate
     """

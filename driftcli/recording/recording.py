@@ -12,6 +12,8 @@ from probeinterface import ProbeGroup
 
 from driftcli.errors import InputError
 from driftcli.model import Geometry
+from driftcli.recording.adc import NOT_TOLD, SampleShifts
+from driftcli.recording.meta import Meta
 
 
 @dataclass(frozen=True)
@@ -24,6 +26,8 @@ class Recording:
     geometry, columns, gain_to_uv: position, file column, and µV per file unit of each contact, in the order of the
     connected contacts of `probegroup`; (C,) int64 and (C,) float64, the gain None when unknown. Columns without a
     contact (sync words, unconnected ones) are only ever copied.
+    sample_shifts: how late each contact was sampled, where that is known and the channels are not lined up already.
+    meta: what describes a SpikeGLX recording, None for a raw file.
     """
 
     path: Path
@@ -37,6 +41,8 @@ class Recording:
     columns: NDArray[np.int64]
     gain_to_uv: NDArray[np.float64] | None
     probegroup: ProbeGroup
+    sample_shifts: SampleShifts = NOT_TOLD
+    meta: Meta | None = None
 
     @property
     def duration_s(self) -> float:

@@ -17,43 +17,15 @@ from numpy.typing import NDArray
 from probeinterface import Probe, ProbeGroup, read_spikeglx
 
 from driftcli.errors import InputError, UsageError
+from driftcli.recording.adc import sample_shifts
+from driftcli.recording.meta import Meta, parse_meta
 from driftcli.recording.options import Options
 from driftcli.recording.probe import NamedProbe, lay_out, require_fit
 from driftcli.recording.recording import Recording
 from driftcli.reporter import Reporter
 
-_SAMPLE_DTYPE = np.dtype("<i2")
+SAMPLE_DTYPE = np.dtype("<i2")
 _SIGNS_OF_SPIKEGLX = ("typeThis", "nSavedChans", "snsApLfSy", "~imroTbl")
-
-
-@dataclass(frozen=True)
-class Meta:
-    """A meta file: `values` by key as in the file, tables with their `~`, in the file's order."""
-
-    path: Path
-    values: dict[str, str]
-
-    def text(self, key: str) -> str:
-        """The value of `key`. Raises InputError naming the key when it is missing."""
-        if key not in self.values:
-            raise InputError(f"{self.path.name} has no {key}", "take the meta file that SpikeGLX wrote")
-        return self.values[key]
-
-    def number(self, key: str) -> float:
-        """The value of `key` as a finite number above 0."""
-        try:
-            value = float(self.text(key))
-        except ValueError:
-            value = float("nan")
-        if not 0 < value < float("inf"):
-            raise InputError(f"{self.path.name} has {key}={self.values[key]}, which is not a number above 0")
-        return value
-
-    @property
-    def probe_type(self) -> int:
-        """The number of the probe's type, 0 for Neuropixels 1.0; phase 3A, which has none, counts as 0."""
-        text = self.values.get("imDatPrb_type", "0")
-        return int(text) if text.isdecimal() else -1
 
 
 @dataclass(frozen=True)
@@ -61,11 +33,13 @@ class SavedChannels:
     """Columns of the file: first `num_ap` AP channels, then LF channels, then sync words.
 
     acquired: (num_ap,) int64, the number of each saved AP channel among those acquired.
+    others: (num_columns - num_ap,) int64, the same of the other columns.
     """
 
     num_columns: int
     num_ap: int
     acquired: NDArray[np.int64]
+    others: NDArray[np.int64]
 
 
 def meta_beside(path: Path) -> Meta | None:
@@ -78,16 +52,6 @@ def meta_beside(path: Path) -> Meta | None:
     except OSError as error:
         raise InputError(f"cannot read {meta_path}: {error.strerror or error}", "check its permissions") from error
     return meta if any(key in meta.values for key in _SIGNS_OF_SPIKEGLX) else None
-
-
-def parse_meta(content: bytes) -> dict[str, str]:
-    """Keys and values of a meta file, in order. Values may hold `=`; lines may end as on Windows."""
-    try:
-        text = content.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        text = content.decode("latin-1")
-    pairs = (line.partition("=") for line in re.split(r"\r\n|\r|\n", text))
-    return {key.strip(): value.strip() for key, equals, value in pairs if equals}
 
 
 def open_spikeglx(path: Path, meta: Meta, probe: NamedProbe | None, options: Options, reporter: Reporter) -> Recording:
@@ -105,7 +69,7 @@ def open_spikeglx(path: Path, meta: Meta, probe: NamedProbe | None, options: Opt
     return Recording(
         path=path,
         inputs={"recording": path, "meta": meta.path, **probe.inputs()},
-        dtype=_SAMPLE_DTYPE,
+        dtype=SAMPLE_DTYPE,
         num_samples=_number_of_samples(path, meta, saved.num_columns, reporter),
         num_columns=saved.num_columns,
         sampling_frequency_hz=sampling_frequency_hz,
@@ -114,6 +78,8 @@ def open_spikeglx(path: Path, meta: Meta, probe: NamedProbe | None, options: Opt
         columns=layout.columns,
         gain_to_uv=_gains_to_uv(meta, saved, options)[layout.columns],
         probegroup=probe.group,
+        meta=meta,
+        sample_shifts=sample_shifts(meta, saved.acquired).of(layout.columns),
     )
 
 
@@ -129,7 +95,8 @@ def saved_channels(meta: Meta) -> SavedChannels:
     acquired = np.arange(num_columns) if subset == "all" else np.array(_spelled_out(meta, subset))
     if len(acquired) != num_columns:
         raise InputError(f"{meta.path.name} contradicts itself: nSavedChans={num_columns}, snsSaveChanSubset={subset}")
-    return SavedChannels(num_columns, counts[0], acquired[: counts[0]].astype(np.int64))
+    ap, others = np.split(acquired.astype(np.int64), counts[:1])
+    return SavedChannels(num_columns, counts[0], ap, others)
 
 
 def meta_probe(meta: Meta) -> Probe:
@@ -252,7 +219,7 @@ def _require_agreement(options: Options, meta: Meta, num_columns: int, sampling_
     for option, given, found in (
         ("--num-channels", options.num_channels, num_columns),
         ("--sampling-frequency", options.sampling_frequency_hz, sampling_frequency_hz),
-        ("--dtype", options.dtype, _SAMPLE_DTYPE.name),
+        ("--dtype", options.dtype, SAMPLE_DTYPE.name),
         ("--offset-bytes", options.offset_bytes, 0),
     ):
         if given is not None and given != found:
@@ -268,7 +235,7 @@ def _contradiction(option: str, given: Any, meta: Meta, found: Any) -> UsageErro
 
 def _number_of_samples(path: Path, meta: Meta, num_columns: int, reporter: Reporter) -> int:
     size_bytes = path.stat().st_size
-    frame_bytes = num_columns * _SAMPLE_DTYPE.itemsize
+    frame_bytes = num_columns * SAMPLE_DTYPE.itemsize
     num_samples, surplus = divmod(size_bytes, frame_bytes)
     stated = meta.values.get("fileSizeBytes", "")
     says = f"; {meta.path.name} says {stated} bytes" if stated else ""

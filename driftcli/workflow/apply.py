@@ -2,32 +2,70 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
+from driftcli import __version__
+from driftcli.errors import InputError, UsageError
+from driftcli.files import atomic
 from driftcli.interpolate.interpolator import Interpolator
 from driftcli.interpolate.weights import InterpolateParameters
 from driftcli.model import ApplyParameters, Settings
 from driftcli.preprocess.noise import median_level, noise_slices
+from driftcli.recording.adc import SHIFTED, SHIFTED_KEY
 from driftcli.recording.convert import from_traces
 from driftcli.recording.facts import facts_of
+from driftcli.recording.meta import Meta, format_meta
 from driftcli.recording.probe import write_probe
 from driftcli.recording.recording import Recording
+from driftcli.recording.spikeglx_out import (
+    channel_numbers,
+    corrected_meta,
+    corrected_name,
+    require_name,
+    with_sha1,
+)
 from driftcli.recording.writer import BinaryWriter
 from driftcli.store.motion import MotionFile, read_motion
 from driftcli.workflow.fit import require_fit
 from driftcli.workflow.runlog import RunLog, describe_recording
-from driftcli.workflow.steps import APPLY_STAGES, preprocess_steps
+from driftcli.workflow.steps import APPLY_STAGES, phase_shift_facts, preprocess_steps, warning_of_shifts
 from driftcli.workflow.stream import Piece, Scratch, Span, Stream
 from driftcli.workflow.work import Work, claim_outputs
 
+_HASHED_CHUNK_S = 0.5  # blocks wait in memory until it is their turn to be hashed: one at a time of each thread
 
-def probe_path(out: Path) -> Path:
-    """Where the probe of a corrected binary goes: `probe.json` beside `corrected.bin`, else named after the binary."""
-    return out.with_name("probe.json" if out.name == "corrected.bin" else f"{out.stem}.probe.json")
+
+def default_name(recording: Recording) -> str:
+    """What the corrected binary is called where nobody says: `corrected.bin`, or for SpikeGLX as SpikeGLX would."""
+    return "corrected.bin" if recording.meta is None else corrected_name(recording.path, recording.meta)
+
+
+def outputs_of(recording: Recording, out: Path, dtype: str | None = None) -> dict[str, Path]:
+    """Every file that `apply` writes: `binary`, `probe`, and `meta` for SpikeGLX.
+
+    The probe is `probe.json` beside a binary of the default name, else it is named after the binary.
+    Raises UsageError where `out` or `dtype` make no SpikeGLX file.
+    """
+    named = out.name == default_name(recording)
+    files = {"binary": out, "probe": out.with_name("probe.json" if named else f"{out.stem}.probe.json")}
+    if recording.meta is None:
+        return files
+    require_name(out, recording.path, recording.meta)
+    if np.dtype(dtype or recording.dtype) != recording.dtype:
+        raise UsageError(
+            f"--output-dtype {dtype} makes no SpikeGLX file: their samples are {recording.dtype.name}",
+            f"leave --output-dtype away, or move {recording.meta.path.name} to read the samples as raw",
+        )
+    return {**files, "meta": out.with_suffix(".meta")}
 
 
 def apply(
@@ -36,22 +74,28 @@ def apply(
     """Interpolate a recording's traces back along its motion, and write them to `out` with their probe beside it.
 
     The binary has the recording's columns in their order (without those of removed contacts), its number of samples and
-    its µV per bit. dtype: int16 or float32, by default the recording's.
+    its µV per bit. That of a SpikeGLX recording gets a meta beside it. dtype: int16 or float32, by default the
+    recording's.
 
     Returns the facts that went to `run.json`. Raises InputError when the motion doesn't fit the recording.
     """
-    claim_outputs([out, probe_path(out)], [*recording.inputs.values(), motion_path], work.overwrite)
+    files = outputs_of(recording, out, dtype)
+    claim_outputs(files.values(), [*recording.inputs.values(), motion_path], work.overwrite)
     file = read_motion(motion_path)
     require_fit(facts_of(recording), file, "the recording")
     log = RunLog("apply", out, {**recording.inputs, "motion": motion_path}, settings, APPLY_STAGES, work)
     log.facts["recording"] = describe_recording(recording)
+    log.facts["phase_shift"] = phase_shift_facts(settings, recording)
     with log.timed("prepare"):
         corrector = _Corrector(recording, file, settings, np.dtype(dtype or recording.dtype), work)
+        meta = _meta_of(corrector, recording, settings, out, motion_path)
     with log.timed("apply"):
-        clipped = corrector.write(out)
-    write_probe(probe_path(out), recording, corrector.interpolator.kept_contacts, corrector.kept_columns_out)
+        clipped = corrector.write(out) if meta is None else corrector.write_pair(out, files["meta"], meta)
+    write_probe(files["probe"], recording, corrector.interpolator.kept_contacts, corrector.kept_columns_out)
     if clipped:
         work.reporter.message(f"{clipped} values went beyond the range of int16 and were clipped")
+    if meta is not None:
+        _tell_of_pair(recording, settings, files, work)
     log.counts = {
         "samples": recording.num_samples,
         "columns": len(corrector.columns),
@@ -60,6 +104,51 @@ def apply(
         "dtype": str(corrector.dtype),
     }
     return log.write()
+
+
+def _tell_of_pair(recording: Recording, settings: Settings, files: dict[str, Path], work: Work) -> None:
+    if "probe" in recording.inputs:
+        given = recording.inputs["probe"].name
+        told = f"{files['meta'].name} keeps the geometry that SpikeGLX wrote"
+        work.reporter.message(f"{told}; that of {given} is in {files['probe'].name}")
+    warning = warning_of_shifts(settings, recording)
+    if warning is not None:
+        work.reporter.message(warning)
+
+
+def _meta_of(
+    corrector: _Corrector, recording: Recording, settings: Settings, out: Path, motion_path: Path
+) -> dict[str, str] | None:
+    """The meta of a corrected SpikeGLX binary but for its SHA1; None for a raw one."""
+    meta = recording.meta
+    if meta is None:
+        return None
+    notes = {
+        "driftcliVersion": __version__,
+        "driftcliInput": recording.path.name,
+        "driftcliInputSHA1": meta.values.get("fileSHA1", "0"),
+        "driftcliMotion": motion_path.name,
+        "driftcliPreset": json.dumps(settings.to_dict(), separators=(",", ":")),
+        SHIFTED_KEY: _note_on_shifts(settings, recording),
+        **_notes_on_contacts(corrector, recording, meta),
+    }
+    return corrected_meta(meta, out, corrector.columns, recording.num_samples, notes)
+
+
+def _note_on_shifts(settings: Settings, recording: Recording) -> str:
+    facts = phase_shift_facts(settings, recording)
+    return SHIFTED if facts["applied"] else f"not applied: {facts['reason']}"
+
+
+def _notes_on_contacts(corrector: _Corrector, recording: Recording, meta: Meta) -> dict[str, str]:
+    """The channels that were left out, and those whose traces are at times not between others."""
+    kept = np.zeros(len(recording.geometry), bool)
+    kept[corrector.interpolator.kept_contacts] = True
+    border = kept & ~corrector.always_inside()
+    return {
+        "driftcliRemovedChannels": channel_numbers(meta, np.sort(recording.columns[~kept])),
+        "driftcliBorderChannels": channel_numbers(meta, np.sort(recording.columns[border])),
+    }
 
 
 class _Corrector:
@@ -73,9 +162,9 @@ class _Corrector:
         self, recording: Recording, file: MotionFile, settings: Settings, dtype: np.dtype[Any], work: Work
     ) -> None:
         stage = settings["interpolate"]
-        context = (recording.geometry, file.motions, recording.sampling_frequency_hz, recording.num_samples)
-        parameters = cast(InterpolateParameters, stage.parameters)
-        self.interpolator = Interpolator(stage.module.Kernel, parameters, *context)
+        self._kernel, self._parameters = stage.module.Kernel, cast(InterpolateParameters, stage.parameters)
+        self._context = (recording.geometry, file.motions, recording.sampling_frequency_hz, recording.num_samples)
+        self.interpolator = Interpolator(self._kernel, self._parameters, *self._context)
         self.dtype = dtype
         self._recording, self._work, self._scratch = recording, work, Scratch()
         self._kept = self.interpolator.kept_contacts
@@ -86,20 +175,52 @@ class _Corrector:
         self._copied_out = np.searchsorted(self.columns, self._copied)
         self._raw = cast(ApplyParameters, settings["apply"].parameters).signal == "raw"
         steps = [] if self._raw else preprocess_steps(settings, recording)
-        self._stream = Stream(recording, steps, 0, jobs=work.jobs, chunk_s=work.chunk_s)
+        chunk_s = work.chunk_s if recording.meta is None else min(work.chunk_s, _HASHED_CHUNK_S)
+        self._stream = Stream(recording, steps, 0, jobs=work.jobs, chunk_s=chunk_s)
         self._offsets = self._raw_offsets() if self._raw else None
 
     def write(self, out: Path) -> int:
         """Stream all blocks to `out`; returns how many values were clipped to the range of the output."""
-        recording, blocks = self._recording, self._stream.blocks()
-        with BinaryWriter(out, self.dtype, len(self.columns), recording.num_samples) as writer:
+        with self._writer(out) as writer:
+            return sum(clipped for clipped, _ in self._blocks(writer, keep=False))
 
-            def correct(span: Span) -> int:
-                block, clipped = self._corrected(span)
-                writer.write(span[0], block)
-                return clipped
+    def write_pair(self, out: Path, meta_path: Path, meta: dict[str, str]) -> int:
+        """The same, and then `meta` with the SHA1 of what was written as `meta_path`.
 
-            return sum(self._stream.map(correct, blocks, self._work.reporter, "apply"))
+        Both are whole on the disk before the binary gets its name and, right after it, the meta gets its own.
+        """
+        digest, total = hashlib.sha1(usedforsecurity=False), 0
+        with atomic(meta_path) as part, self._writer(out) as writer:
+            for clipped, written in self._blocks(writer, keep=True):
+                total += clipped
+                digest.update(written.data)
+            with part.open("wb") as file:
+                file.write(format_meta(with_sha1(meta, digest.hexdigest())))
+                file.flush()
+                os.fsync(file.fileno())
+        return total
+
+    def always_inside(self) -> NDArray[np.bool_]:
+        """(C,) which contacts the motion never takes past the ends of their shank."""
+        inside = np.zeros(len(self._recording.geometry), bool)
+        parameters = self._parameters.model_copy(update={"border_mode": "remove_channels"})
+        with suppress(InputError):  # not one of them
+            inside[Interpolator(self._kernel, parameters, *self._context).kept_contacts] = True
+        return inside
+
+    def _writer(self, out: Path) -> BinaryWriter:
+        return BinaryWriter(out, self.dtype, len(self.columns), self._recording.num_samples)
+
+    def _blocks(self, writer: BinaryWriter, *, keep: bool) -> Iterator[tuple[int, NDArray[Any]]]:
+        """Write block after block; yield, in order, how many of its values were clipped, and if wanted all of them."""
+
+        def correct(span: Span) -> tuple[int, NDArray[Any]]:
+            block, clipped = self._corrected(span)
+            writer.write(span[0], block)
+            values = block.reshape(-1)
+            return clipped, (values if keep else values[:0]).copy()  # the block itself is filled again
+
+        return self._stream.map(correct, self._stream.blocks(), self._work.reporter, "apply")
 
     def _corrected(self, span: Span) -> tuple[NDArray[Any], int]:
         raw = self._recording.read(*span)

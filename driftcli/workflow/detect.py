@@ -15,7 +15,7 @@ from driftcli.recording.facts import facts_of
 from driftcli.recording.recording import Recording
 from driftcli.store.peaks import PeakSpool, write_peaks
 from driftcli.workflow.runlog import RunLog, describe_recording
-from driftcli.workflow.steps import DETECT_STAGES, preprocess_steps
+from driftcli.workflow.steps import DETECT_STAGES, phase_shift_of_steps, preprocess_steps
 from driftcli.workflow.stream import Piece, Span, Stream
 from driftcli.workflow.work import Work, claim_outputs
 
@@ -29,6 +29,7 @@ def detect(recording: Recording, settings: Settings, out: Path, work: Work) -> d
     _tell_of_different_signs(settings, work)
     log = RunLog("detect", out, recording.inputs, settings, DETECT_STAGES, work)
     log.facts["recording"] = describe_recording(recording)
+    log.facts["phase_shift"] = phase_shift_of_steps(settings, recording)
     with log.timed("noise levels"):
         noise_levels = _noise_levels(recording, settings, work)
     finder, facts = PeakFinder(recording, settings, noise_levels, work), facts_of(recording)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from driftcli.model import Settings
+from typing import Any, cast
+
+from driftcli.model import ApplyParameters, Settings
 from driftcli.recording.recording import Recording
 from driftcli.workflow.stream import Step
 
-PREPROCESS_STAGES = ("filter", "reference")
+PREPROCESS_STAGES = ("shift", "filter", "reference")
 DETECT_STAGES = (*PREPROCESS_STAGES, "detect", "select", "localize")
 ESTIMATE_STAGES = ("estimate",)
 BEFORE_APPLY = ("detect", "select", "localize", "estimate")
@@ -14,10 +16,44 @@ APPLY_STAGES = (*PREPROCESS_STAGES, "interpolate", "apply")
 
 
 def preprocess_steps(settings: Settings, recording: Recording) -> list[Step]:
-    """The steps that are switched on, in their order."""
-    stages = (settings[name] for name in PREPROCESS_STAGES)
-    return [
-        stage.module.Step(stage.parameters, recording.geometry, recording.sampling_frequency_hz)
-        for stage in stages
-        if stage.method != "none"
+    """The steps that are switched on, in their order; the phase shift only where there is something to shift."""
+    stages = [settings[name] for name in PREPROCESS_STAGES[1:] if settings[name].method != "none"]
+    steps = [
+        stage.module.Step(stage.parameters, recording.geometry, recording.sampling_frequency_hz) for stage in stages
     ]
+    return [*_shift_step(settings, recording), *steps]
+
+
+def _shift_step(settings: Settings, recording: Recording) -> list[Step]:
+    stage, shifts = settings["shift"], recording.sample_shifts.fractions
+    return [] if stage.method == "none" or shifts is None else [stage.module.Step(stage.parameters, shifts)]
+
+
+def phase_shift_of_steps(settings: Settings, recording: Recording) -> dict[str, Any]:
+    """For `run.json`: whether the steps line the channels up in time, and from what they know how or why they don't."""
+    applied = bool(_shift_step(settings, recording))
+    off = settings["shift"].method == "none" and recording.sample_shifts.fractions is not None
+    return {"applied": applied, "reason": "switched off" if off else recording.sample_shifts.reason}
+
+
+def phase_shift_facts(settings: Settings, recording: Recording) -> dict[str, Any]:
+    """The same of the corrected recording, whose signal may be the one without the steps."""
+    facts = phase_shift_of_steps(settings, recording)
+    if facts["applied"] and cast(ApplyParameters, settings["apply"].parameters).signal == "raw":
+        return {"applied": False, "reason": "the raw signal is corrected"}
+    return facts
+
+
+def lined_up(settings: Settings, recording: Recording) -> bool:
+    """Whether the channels of the corrected recording are lined up in time, by this correction or before."""
+    return recording.sample_shifts.lined_up or bool(phase_shift_facts(settings, recording)["applied"])
+
+
+def warning_of_shifts(settings: Settings, recording: Recording) -> str | None:
+    """What the next tool must not do to the corrected recording; None where it may."""
+    if recording.meta is None or not lined_up(settings, recording):
+        return None
+    return (
+        "the channels of the corrected recording are lined up in time: don't do it again (SpikeInterface offers "
+        "inter_sample_shift for every SpikeGLX file, so leave its phase_shift away; give CatGT -no_tshift)"
+    )

@@ -12,6 +12,7 @@ import h5py
 import numpy as np
 import pytest
 
+import make_spikeglx
 import small_recording
 
 SECONDS = 3
@@ -60,7 +61,7 @@ def test_run_leaves_what_it_promises(recording, data):
     log = json.loads((folder / "run.json").read_text())
     assert set(log["outputs"]) == {"peaks.h5", "motion.h5", "corrected.bin"}
     assert log["outputs"]["motion.h5"]["preset"]["estimate"]["bin_s"] == 0.5
-    assert set(log["outputs"]["corrected.bin"]["preset"]) == {"filter", "reference", "interpolate", "apply"}
+    assert set(log["outputs"]["corrected.bin"]["preset"]) == {"shift", "filter", "reference", "interpolate", "apply"}
     facts = log["outputs"]["peaks.h5"]
     assert facts["inputs"]["recording"]["size_bytes"] == len(before)
     assert facts["inputs"]["probe"]["path"] == str(probe)
@@ -354,3 +355,40 @@ def test_a_signal_ends_cleanly_in_the_middle_of_writing(tmp_path, data, number, 
     assert "Traceback" not in told
     assert (folder / "corrected.bin").read_text() == "of an earlier run"
     assert {file.name for file in folder.iterdir()} == {"peaks.h5", "motion.h5", "run.json", "corrected.bin"}
+
+
+@pytest.fixture
+def spikeglx(tmp_path, data):
+    """A pair with the moving spikes on its 24 contacts, as one of a Neuropixels 1.0 probe."""
+    text = make_spikeglx.made_meta("NP1", saved=data.shape[1])
+    sync = (np.arange(len(data)) % 60 * 512).astype("<i2")
+    return make_spikeglx.make_spikeglx(tmp_path, text, np.column_stack([data, sync]))
+
+
+def test_a_spikeglx_pair_gives_a_spikeglx_pair(spikeglx, tmp_path):
+    before = spikeglx.read_bytes(), spikeglx.with_suffix(".meta").read_bytes()
+    fast = FAST[:-2]  # the meta tells the gain
+    done = driftcli("run", spikeglx, *fast)
+    assert done.returncode == 0, done.stderr
+    folder = tmp_path / "made_g0_t0.imec0.ap.driftcli"
+    pair = {"made_driftcorr_g0_t0.imec0.ap.bin", "made_driftcorr_g0_t0.imec0.ap.meta"}
+    assert {file.name for file in folder.iterdir()} == {*pair, "peaks.h5", "motion.h5", "probe.json", "run.json"}
+    corrected = folder / "made_driftcorr_g0_t0.imec0.ap.bin"
+    log = json.loads((folder / "run.json").read_text())
+    assert set(log["outputs"]) == {"peaks.h5", "motion.h5", corrected.name}
+    assert corrected.name in done.stdout
+    again = driftcli("apply", spikeglx, folder / "motion.h5", "--out", tmp_path / "o" / "x_g0_t0.imec0.ap.bin")
+    assert again.returncode == 0, again.stderr
+    assert (tmp_path / "o" / "x_g0_t0.imec0.ap.bin").read_bytes() == corrected.read_bytes()
+    assert (spikeglx.read_bytes(), spikeglx.with_suffix(".meta").read_bytes()) == before
+    of_output = driftcli("detect", corrected, *fast, "--out", tmp_path / "p.h5")
+    assert of_output.returncode == 0, of_output.stderr
+
+
+def test_what_makes_no_spikeglx_pair_is_told_before_work_begins(spikeglx, tmp_path):
+    for verb in (("run", spikeglx), ("run", spikeglx, "--out", tmp_path / "o")):
+        done = driftcli(*verb, *FAST[:-2], "--output-dtype", "float32", "--quiet")
+        assert done.returncode == 2
+        assert done.stderr.startswith("error: --output-dtype float32 makes no SpikeGLX file")
+        assert (done.stderr.count("\n"), "Try:" in done.stderr) == (1, True)
+    assert {file.name for file in tmp_path.iterdir()} == {spikeglx.name, spikeglx.with_suffix(".meta").name}

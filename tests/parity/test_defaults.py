@@ -1,8 +1,9 @@
 """Every default of every method against those of SpikeInterface 0.105.3, and a reason for each one that is another.
 
 The peer's values are those of its signatures: the classes of its peak detection and localization, `estimate_motion`
-and what it calls, `InterpolateMotionRecording`, `FilterRecording`, `CommonReferenceRecording` and `select_peaks`. The
-times around a peak are those that its `compute_motion` sets (`localize_peaks` by itself has 0.5 ms either way).
+and what it calls, `InterpolateMotionRecording`, `PhaseShiftRecording`, `FilterRecording`, `CommonReferenceRecording`
+and `select_peaks`. The times around a peak are those that its `compute_motion` sets (`localize_peaks` by itself has
+0.5 ms either way).
 """
 
 import pytest
@@ -18,6 +19,7 @@ WINDOWS = {
     "win_margin_um": None,
 }
 PEER = {
+    "shift": {"phase_shift": {"margin_ms": 40.0, "inter_sample_shift": None, "dtype": None}},
     "filter": {"bandpass": {"freq_min_hz": 300.0, "freq_max_hz": 6000.0, "order": 5}},
     "reference": {"global_median": {"operator": "median"}},
     "detect": {
@@ -172,6 +174,13 @@ DIFFERENT = {
 # stage -> method -> parameters of the peer that are not there, and why
 Y_ONLY = {"direction": "depth is y"}
 LEFT_OUT = {
+    "shift": {
+        "phase_shift": {
+            "margin_ms": "the filter ends after a few samples, so the margin is exact",
+            "inter_sample_shift": "the recording's own, the peer's meaning of None",
+            "dtype": "traces are always float32",
+        }
+    },
     "localize": {
         "grid_convolution": {"prototype": "always made from sigma_ms and peak_sign, the peer's meaning of None"},
         "monopolar_triangulation": {"optimizer": "its default is the only one that is there"},
