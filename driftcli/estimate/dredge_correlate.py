@@ -15,6 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.fft import irfft, next_fast_len, rfft
 
+from driftcli.vectors import fma, load, store  # digest fd8ed755d3e7
+
 # Templates and inputs that are correlated at once: their spectra and products should fit a core's cache.
 _TEMPLATES, _INPUTS = 32, 16
 # Rows whose float64 spectra are held at once while their means and variances are taken.
@@ -26,12 +28,13 @@ _ROUNDING_OF_PATCH, _ROUNDING_OF_ROW = 1e-6, 1e-13
 _LEAST_OVERLAP = 1e-6
 # Lags that are searched together for the largest correlation.
 _GROUP = 16
+_LANES = 16  # frequencies that are multiplied together
 
 
 def correlator_bytes(n_rows: int, n_bins: int, max_lag: int) -> int:
     """What a `Correlator` of so many rows and depth bins holds, the raster aside."""
     segments = _Segments.best(n_bins, max_lag)
-    spectrum = segments.count * (segments.n_fft // 2 + 1)
+    spectrum = segments.count * _lanes(segments.n_fft)
     in_double = 16 * spectrum + 8 * (n_bins + segments.count * segments.n_fft)
     return 8 * n_rows * (spectrum + segments.n_lags) + 4 * max(_ROWS, _TEMPLATES) * in_double
 
@@ -104,7 +107,7 @@ class Correlator:
     def _measure_inputs(self) -> None:
         """Spectra of all rows as inputs, and their mean and inverse deviation at every lag."""
         n_rows, segments = len(self._raster), self._segments
-        self._inputs = np.empty((n_rows, segments.count, 2, segments.n_fft // 2 + 1), np.float32)
+        self._inputs = np.empty((n_rows, segments.count, 2, _lanes(segments.n_fft)), np.float32)
         self._means = np.empty((n_rows, segments.n_lags), np.float32)
         self._scales = np.empty((n_rows, segments.n_lags), np.float32)
         against = segments.template_spectra(self._template_weights[None])
@@ -173,7 +176,7 @@ class _Segments:
         return 2 * self.max_lag + 1
 
     def template_spectra(self, rows: NDArray[Any]) -> NDArray[Any]:
-        """(rows, count, 2, frequencies), real and imaginary parts, in the rows' precision."""
+        """(rows, count, 2, frequencies in whole lanes), real and imaginary parts, in the rows' precision."""
         padded = np.pad(rows, ((0, 0), (0, self.count * self.length - self.n_bins)))
         return _spectra(padded.reshape(len(rows), self.count, self.length), self.n_fft)
 
@@ -187,7 +190,11 @@ class _Segments:
 
     def multiply(self, templates: NDArray[Any], inputs: NDArray[Any]) -> NDArray[Any]:
         """(I, J, n_fft) sums over depth of template * input shifted by -max_lag, ..., max_lag (and nothing of use)."""
-        products = _multiply(templates, inputs)
+        n_frequencies = self.n_fft // 2 + 1
+        products = np.empty((len(templates), len(inputs), 2 * n_frequencies), templates.dtype)
+        lanes = templates.shape[-1]
+        rows = templates.reshape(-1, lanes), inputs.reshape(-1, lanes)
+        _multiply(*rows, len(templates), len(inputs), products)
         complex_type = np.complex64 if products.dtype == np.float32 else np.complex128
         result: NDArray[Any] = irfft(products.view(complex_type), n=self.n_fft, axis=2, workers=1)
         return result
@@ -204,46 +211,68 @@ def _per_overlap(
 
 
 def _spectra(cut: NDArray[Any], n_fft: int) -> NDArray[Any]:
+    """Real and imaginary parts, with zeros up to whole lanes."""
     spectra = rfft(cut, n=n_fft, axis=2, workers=1)
-    return np.stack([spectra.real, spectra.imag], axis=2)
+    parts = np.zeros((*spectra.shape[:2], 2, _lanes(n_fft)), spectra.real.dtype)
+    parts[..., 0, : spectra.shape[2]], parts[..., 1, : spectra.shape[2]] = spectra.real, spectra.imag
+    return parts
+
+
+def _lanes(n_fft: int) -> int:
+    """Numbers that a row of frequencies takes."""
+    return -(-(n_fft // 2 + 1) // _LANES) * _LANES
 
 
 @numba.njit(nogil=True, cache=True)
-def _multiply(templates, inputs):  # type: ignore[no-untyped-def]
-    """conj(template) * input, summed over segments: (I, J, 2 F), real and imaginary parts in turn.
+def _multiply(templates, inputs, n_templates, n_inputs, products):  # type: ignore[no-untyped-def]
+    """conj(template) * input, summed over segments, to products (I, J, 2 F): real and imaginary parts in turn.
 
-    Two templates and two inputs at a time, so that each number read is used twice; where one is left over, it stands
-    for both.
+    templates (I segments 2, lanes) and inputs (J segments 2, lanes): rows of F frequencies and zeros up to whole lanes,
+    the real and the imaginary part of a segment one after the other. Two templates and two inputs at a time, so that
+    each number read is used twice; where one is left over, it stands for both.
     """
-    n_templates, n_segments, _, n_frequencies = templates.shape
-    n_inputs = len(inputs)
-    products = np.empty((n_templates, n_inputs, 2 * n_frequencies), dtype=templates.dtype)
-    sums = np.empty((8, n_frequencies), dtype=templates.dtype)
+    rows_i, rows_j = len(templates) // n_templates, len(inputs) // n_inputs
+    sums = np.empty((8, templates.shape[1]), dtype=templates.dtype)
+    zero = np.zeros((1, _LANES), templates.dtype)
     for i in range(0, n_templates, 2):
         next_i = min(i + 1, n_templates - 1)
         for j in range(0, n_inputs, 2):
             next_j = min(j + 1, n_inputs - 1)
-            sums[:] = 0
-            for s in range(n_segments):
-                for f in range(n_frequencies):
-                    a, b = templates[i, s, 0, f], templates[i, s, 1, f]
-                    p, q = templates[next_i, s, 0, f], templates[next_i, s, 1, f]
-                    c, d = inputs[j, s, 0, f], inputs[j, s, 1, f]
-                    u, v = inputs[next_j, s, 0, f], inputs[next_j, s, 1, f]
-                    sums[0, f] += a * c + b * d
-                    sums[1, f] += a * d - b * c
-                    sums[2, f] += a * u + b * v
-                    sums[3, f] += a * v - b * u
-                    sums[4, f] += p * c + q * d
-                    sums[5, f] += p * d - q * c
-                    sums[6, f] += p * u + q * v
-                    sums[7, f] += p * v - q * u
-            for f in range(n_frequencies):
-                products[i, j, 2 * f], products[i, j, 2 * f + 1] = sums[0, f], sums[1, f]
-                products[i, next_j, 2 * f], products[i, next_j, 2 * f + 1] = sums[2, f], sums[3, f]
-                products[next_i, j, 2 * f], products[next_i, j, 2 * f + 1] = sums[4, f], sums[5, f]
-                products[next_i, next_j, 2 * f], products[next_i, next_j, 2 * f + 1] = sums[6, f], sums[7, f]
-    return products
+            for f in range(0, templates.shape[1], _LANES):
+                none = load(zero, 0, 0, _LANES)
+                ac, ad, au, av, pc, pd, pu, pv = none, none, none, none, none, none, none, none
+                for row in range(0, rows_i, 2):
+                    a, b = _part(templates, i * rows_i + row, f), _part(templates, i * rows_i + row + 1, f)
+                    p, q = _part(templates, next_i * rows_i + row, f), _part(templates, next_i * rows_i + row + 1, f)
+                    c, d = _part(inputs, j * rows_j + row, f), _part(inputs, j * rows_j + row + 1, f)
+                    u, v = _part(inputs, next_j * rows_j + row, f), _part(inputs, next_j * rows_j + row + 1, f)
+                    ac, ad = fma(b, d, fma(a, c, ac)), fma(-b, c, fma(a, d, ad))
+                    au, av = fma(b, v, fma(a, u, au)), fma(-b, u, fma(a, v, av))
+                    pc, pd = fma(q, d, fma(p, c, pc)), fma(-q, c, fma(p, d, pd))
+                    pu, pv = fma(q, v, fma(p, u, pu)), fma(-q, u, fma(p, v, pv))
+                store(sums, 0, f, ac)
+                store(sums, 1, f, ad)
+                store(sums, 2, f, au)
+                store(sums, 3, f, av)
+                store(sums, 4, f, pc)
+                store(sums, 5, f, pd)
+                store(sums, 6, f, pu)
+                store(sums, 7, f, pv)
+            _interleave(sums[0], sums[1], products[i, j])
+            _interleave(sums[2], sums[3], products[i, next_j])
+            _interleave(sums[4], sums[5], products[next_i, j])
+            _interleave(sums[6], sums[7], products[next_i, next_j])
+
+
+@numba.njit(nogil=True, cache=True)
+def _part(rows, row, f):  # type: ignore[no-untyped-def]
+    return load(rows, row, f, _LANES)
+
+
+@numba.njit(nogil=True, cache=True)
+def _interleave(real, imaginary, product):  # type: ignore[no-untyped-def]
+    for f in range(len(product) // 2):
+        product[2 * f], product[2 * f + 1] = real[f], imaginary[f]
 
 
 @numba.njit(nogil=True, cache=True)
