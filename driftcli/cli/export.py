@@ -52,7 +52,7 @@ def export(motion: MotionPath, to: To, preset: PresetOptions, options: WorkOptio
         "export": f"{facts['output']} in {seconds(facts['times_s']['total'])}",
     }
     if "kilosort" in facts:
-        rows["settings"] = ", ".join(f"{name}={value:g}" for name, value in facts["kilosort"].items())
+        rows["settings"] = ", ".join(f"{name}={value:.15g}" for name, value in facts["kilosort"].items())
     console.summary(str(out), rows, facts)
 
 

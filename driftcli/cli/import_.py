@@ -37,9 +37,9 @@ def import_(
     from driftcli import presets
     from driftcli.workflow.import_ import default_output, import_motion, read_source
 
-    out = out or default_output(source)
     with options.console() as console:
         read = read_source(source, like, gaps_allowed=allow_gaps)
+        out = out or default_output(source)
         settings = presets.load() if read.handover is None else presets.resolve(read.handover.preset)
         facts = import_motion(read, settings, out, options.work(console))
     counts = facts["counts"]

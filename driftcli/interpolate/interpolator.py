@@ -42,10 +42,8 @@ class Interpolator:
         missing = [shank for shank, _ in geometry.each_shank() if shank not in motions]
         if missing:
             raise InputError(f"the motion has no shank {missing[0]}", "estimate it with the probe of this recording")
-        kept = np.ones(len(geometry), bool)
-        if parameters.border_mode == "remove_channels":
-            for shank, contacts in geometry.each_shank():
-                kept[contacts] = _always_inside(geometry.positions_um[contacts], motions[shank])
+        removing = parameters.border_mode == "remove_channels"
+        kept = always_inside(geometry, motions) if removing else np.ones(len(geometry), bool)
         if not kept.any():
             raise InputError(
                 "the motion takes every contact past the end of its shank at some time, so none would be left",
@@ -150,8 +148,16 @@ class _Recent:
             return slot
 
 
-def _always_inside(positions_um: NDArray[np.float64], motion: Motion) -> NDArray[np.bool_]:
-    """(C,) which contacts stay inside their shank in all temporal bins; bins in batches, to bound the memory."""
+def always_inside(geometry: Geometry, motions: Mapping[int, Motion]) -> NDArray[np.bool_]:
+    """(C,) which contacts stay inside their shank in all temporal bins of its motion."""
+    inside_always = np.zeros(len(geometry), bool)
+    for shank, contacts in geometry.each_shank():
+        inside_always[contacts] = _stay_inside(geometry.positions_um[contacts], motions[shank])
+    return inside_always
+
+
+def _stay_inside(positions_um: NDArray[np.float64], motion: Motion) -> NDArray[np.bool_]:
+    """The same of one shank; bins in batches, to bound the memory."""
     kept = np.ones(len(positions_um), bool)
     for first in range(0, len(motion.temporal_bins_s), _BINS_AT_ONCE):
         batch = slice(first, first + _BINS_AT_ONCE)

@@ -50,13 +50,12 @@ def _lines_up(options: list[str]) -> bool:
 def _inputs_of_supercat(line: str, meta_path: Path) -> Iterator[Meta]:
     """The inputs in `-supercat={folder,run_g0}{folder,run_g0}...` whose metas can be read."""
     device = meta_path.name.split(".")[-3:]  # imec0.ap.meta
-    for option in _options(line):
-        elements = re.findall(r"\{([^{},]+),([^{},]+)\}", option) if option.startswith(_SUPERCAT) else []
-        for folder, run_folder in elements:
-            run = run_folder.removeprefix("catgt_")
-            name = ".".join([f"{run}_tcat", *device])
-            of_run = Path(folder) / run_folder
-            yield from _first_readable(of_run / f"{run}_{device[0]}" / name, of_run / name, Path(folder) / name)
+    elements = re.findall(r"\{([^{},]+),([^{},]+)\}", line) if _SUPERCAT in line else []  # folders may hold blanks
+    for folder, run_folder in elements:
+        run = run_folder.removeprefix("catgt_")
+        name = ".".join([f"{run}_tcat", *device])
+        of_run = Path(folder) / run_folder
+        yield from _first_readable(of_run / f"{run}_{device[0]}" / name, of_run / name, Path(folder) / name)
 
 
 def _first_readable(*paths: Path) -> Iterator[Meta]:

@@ -6,7 +6,6 @@ import hashlib
 import json
 import os
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, cast
 
@@ -14,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from driftcli import __version__
-from driftcli.errors import InputError, UsageError
+from driftcli.errors import UsageError
 from driftcli.files import atomic
-from driftcli.interpolate.interpolator import Interpolator
+from driftcli.interpolate.interpolator import Interpolator, always_inside
 from driftcli.interpolate.weights import InterpolateParameters
 from driftcli.model import ApplyParameters, Settings
 from driftcli.preprocess.noise import median_level, noise_slices
@@ -144,7 +143,7 @@ def _notes_on_contacts(corrector: _Corrector, recording: Recording, meta: Meta) 
     """The channels that were left out, and those whose traces are at times not between others."""
     kept = np.zeros(len(recording.geometry), bool)
     kept[corrector.interpolator.kept_contacts] = True
-    border = kept & ~corrector.always_inside()
+    border = kept & ~always_inside(recording.geometry, corrector.motions)
     return {
         "driftcliRemovedChannels": channel_numbers(meta, np.sort(recording.columns[~kept])),
         "driftcliBorderChannels": channel_numbers(meta, np.sort(recording.columns[border])),
@@ -162,10 +161,10 @@ class _Corrector:
         self, recording: Recording, file: MotionFile, settings: Settings, dtype: np.dtype[Any], work: Work
     ) -> None:
         stage = settings["interpolate"]
-        self._kernel, self._parameters = stage.module.Kernel, cast(InterpolateParameters, stage.parameters)
-        self._context = (recording.geometry, file.motions, recording.sampling_frequency_hz, recording.num_samples)
-        self.interpolator = Interpolator(self._kernel, self._parameters, *self._context)
-        self.dtype = dtype
+        context = (recording.geometry, file.motions, recording.sampling_frequency_hz, recording.num_samples)
+        parameters = cast(InterpolateParameters, stage.parameters)
+        self.interpolator = Interpolator(stage.module.Kernel, parameters, *context)
+        self.motions, self.dtype = file.motions, dtype
         self._recording, self._work, self._scratch = recording, work, Scratch()
         self._kept = self.interpolator.kept_contacts
         removed = np.setdiff1d(recording.columns, recording.columns[self._kept])
@@ -199,14 +198,6 @@ class _Corrector:
                 file.flush()
                 os.fsync(file.fileno())
         return total
-
-    def always_inside(self) -> NDArray[np.bool_]:
-        """(C,) which contacts the motion never takes past the ends of their shank."""
-        inside = np.zeros(len(self._recording.geometry), bool)
-        parameters = self._parameters.model_copy(update={"border_mode": "remove_channels"})
-        with suppress(InputError):  # not one of them
-            inside[Interpolator(self._kernel, parameters, *self._context).kept_contacts] = True
-        return inside
 
     def _writer(self, out: Path) -> BinaryWriter:
         return BinaryWriter(out, self.dtype, len(self.columns), self._recording.num_samples)

@@ -8,7 +8,7 @@ from typing import Any, Literal, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from driftcli.errors import InputError
+from driftcli.errors import InputError, UsageError
 from driftcli.interpolate.interpolator import Interpolator
 from driftcli.interpolate.weights import InterpolateParameters
 from driftcli.model import Geometry, RecordingFacts, Settings
@@ -27,6 +27,7 @@ _DEFAULT_NAMES = {
     "spikeinterface": "{}_spikeinterface",
     "kilosort": "kilosort_probe.json",
 }
+_SUFFIXES = {"csv": (".csv", ".tsv", ".txt"), "npz": (".npz",), "kilosort": (".json",)}
 
 
 def default_output(motion_path: Path, to: Format) -> Path:
@@ -46,6 +47,8 @@ def export(motion_path: Path, to: Format, settings: Settings, out: Path, work: W
         claim_folder(out, work.overwrite)
     else:
         claim_outputs([out], [motion_path], work.overwrite)
+    if to in _SUFFIXES and out.suffix.lower() not in _SUFFIXES[to]:  # a slip of the keys must not replace a recording
+        raise UsageError(f"{out.name} is no name for --to {to}", f"end it with {_SUFFIXES[to][0]}")
     file = read_motion(motion_path)
     log = RunLog("export", out, {"motion": motion_path}, settings, ("interpolate",) if to == "kilosort" else (), work)
     log.facts["format"] = to
@@ -109,7 +112,7 @@ def _write_kilosort(out: Path, file: MotionFile, settings: Settings, work: Work)
     write_kilosort_probe(out, geometry, columns)
     wanted = {"n_chan_bin": num_columns, "fs": facts.sampling_frequency_hz, "nblocks": 0}
     work.reporter.message(
-        f"in Kilosort4 set n_chan_bin={num_columns}, fs={facts.sampling_frequency_hz:g} and nblocks=0: the drift is "
+        f"in Kilosort4 set n_chan_bin={num_columns}, fs={facts.sampling_frequency_hz:.15g} and nblocks=0: the drift is "
         "out already, and Kilosort would look for it again"
     )
     return wanted

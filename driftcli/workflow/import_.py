@@ -35,6 +35,7 @@ class Source:
 
 def default_output(source_path: Path) -> Path:
     """Where an import goes: beside its source, under a name that an estimate doesn't have."""
+    source_path = source_path.resolve()
     return source_path.with_name(f"{source_path.stem}_imported.h5")
 
 
@@ -106,16 +107,22 @@ def _require_likeness(path: Path, motions: dict[int, Motion], like: Path, file: 
         ours, wanted = (", ".join(map(str, sorted(shanks))) for shanks in (motions, theirs))
         raise InputError(f"{path} has the shanks {ours}, {like} {wanted}", "give the motion.h5 of the same recording")
     for shank, motion in motions.items():
-        times_s = motion.temporal_bins_s
-        if np.array_equal(times_s, theirs[shank].temporal_bins_s) or len(times_s) == 1:
+        times_s, known_s = motion.temporal_bins_s, theirs[shank].temporal_bins_s
+        if np.array_equal(times_s, known_s):
             continue
-        first, last, step = times_s[0], times_s[-1], np.diff(times_s).max()
+        first, last = times_s[0], times_s[-1]
+        if np.isin(times_s, known_s).all():  # a table of the same bins has all of them
+            step = 0.0
+            starts_late, ends_early = first > known_s[0], last < known_s[-1]
+        else:
+            step = float(np.diff(times_s).max(initial=0.0))
+            starts_late, ends_early = first > step, last < duration_s - step
         told = (
             f"{path}: the times of shank {shank} go from {first:g} to {last:g} s, not over {duration_s:g} s as {like}"
         )
-        if first < -step or last > duration_s + step:
+        if first < min(-step, known_s[0]) or last > max(duration_s + step, known_s[-1]):
             raise InputError(told, "times are in seconds from the start of the recording")
-        if not gaps_allowed and (first > step or last < duration_s - step):
+        if not gaps_allowed and (starts_late or ends_early):
             raise InputError(told, "fill in the rows that are missing, or give --allow-gaps")
 
 

@@ -8,7 +8,7 @@ from probeinterface import read_probeinterface
 
 import small_recording
 from driftcli import presets
-from driftcli.errors import InputError, OutputError
+from driftcli.errors import InputError, OutputError, UsageError
 from driftcli.model import Motion
 from driftcli.recording.facts import facts_of
 from driftcli.recording.open import open_recording
@@ -107,6 +107,14 @@ def test_what_is_there_stays_unless_it_may_go(tmp_path, recorded, to):
     with pytest.raises(OutputError):
         export(motion, to, settings, other, Work(overwrite=True))
     assert (other / "precious.txt").exists()
+
+
+@pytest.mark.parametrize(("to", "name"), [("csv", "rec.bin"), ("npz", "m.dat"), ("kilosort", "rec.ap.meta")])
+def test_a_file_of_another_kind_is_never_replaced(tmp_path, recorded, to, name):
+    (tmp_path / name).write_text("precious")
+    with pytest.raises(UsageError, match="is no name for"):
+        export(recorded[1], to, presets.load("rigid_fast"), tmp_path / name, Work(overwrite=True))
+    assert (tmp_path / name).read_text() == "precious"
 
 
 def test_a_table_longer_than_spreadsheets_is_told(tmp_path, recorded, reporter, monkeypatch):

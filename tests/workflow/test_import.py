@@ -99,10 +99,12 @@ def with_times(tmp_path, motion, change):
     [
         (lambda rows: [[str(1000 * float(row[0])), *row[1:]] for row in rows], "50 to 2850 s, not over 2.9"),
         (lambda rows: rows[:20], "0.05 to 1.95 s, not over 2.9"),
+        (lambda rows: rows[:-1], "not over 2.9"),
+        (lambda rows: rows[:1], "0.05 to 0.05 s, not over 2.9"),
         (lambda rows: rows[:8] + rows[9:], "row 10: there is a gap"),
         (lambda rows: [row[:3] for row in rows], "no rows for shank 1"),
     ],
-    ids=["milliseconds", "end", "gap", "shank"],
+    ids=["milliseconds", "end", "last row", "one row", "gap", "shank"],
 )
 def test_a_table_that_does_not_cover_the_recording_is_refused(tmp_path, recorded, change, words):
     table = with_times(tmp_path, recorded[1], change)
