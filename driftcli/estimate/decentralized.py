@@ -20,7 +20,7 @@ from pydantic import Field, model_validator
 
 from driftcli.errors import UsageError
 from driftcli.estimate.footprint import CHECK_BYTES_PER_PEAK, Footprint, most_that_fit, require_room_for_pairs
-from driftcli.estimate.histogram import motion_histogram, spatial_bins, temporal_bins
+from driftcli.estimate.histogram import centres, motion_histogram, spatial_bins, temporal_bins
 from driftcli.estimate.pairwise import Pairs, measure_bytes, pair_width, pairwise_displacements
 from driftcli.estimate.solve import Equations, mean_displacements, solve_pairs, solve_pairs_robust, solve_with_priors
 from driftcli.estimate.windows import WindowParameters, spatial_windows
@@ -119,7 +119,7 @@ def estimate(
         depth_smooth_um=parameters.histogram_depth_smooth_um,
         time_smooth_s=parameters.histogram_time_smooth_s,
     )
-    windows, centres_um = spatial_windows(parameters, span_um, _centres(edges_um), reporter)
+    windows, centres_um = spatial_windows(parameters, span_um, centres(edges_um), reporter)
 
     def pairs(window: int) -> Pairs:
         reporter.progress("estimate", window, len(windows))
@@ -134,7 +134,7 @@ def estimate(
             _join_medians(displacement)
     reporter.progress("estimate", len(windows), len(windows))
     displacement -= _reference(displacement, edges_s, parameters)
-    return Motion(displacement, _centres(edges_s), centres_um)
+    return Motion(displacement, centres(edges_s), centres_um)
 
 
 def footprint(
@@ -142,7 +142,7 @@ def footprint(
 ) -> Footprint:
     """Memory that `estimate` will take, whatever the `jobs`; UsageError where it would refuse for that reason."""
     edges_s, edges_um = _edges(span_um, duration_s, parameters)
-    windows, _ = spatial_windows(parameters, span_um, _centres(edges_um), Reporter())
+    windows, _ = spatial_windows(parameters, span_um, centres(edges_um), Reporter())
     n_bins = len(edges_s) - 1
     pairs = _pair_bytes(n_bins, parameters)
     averaging = 2 if parameters.weight_with_amplitude else 1
@@ -162,10 +162,6 @@ def _edges(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     edges_s = temporal_bins(duration_s, parameters.bin_s)
     return edges_s, spatial_bins(span_um, parameters.bin_um, parameters.hist_margin_um)
-
-
-def _centres(edges: NDArray[np.float64]) -> NDArray[np.float64]:
-    return (edges[1:] + edges[:-1]) / 2
 
 
 def _horizon_bins(parameters: Parameters) -> int | None:

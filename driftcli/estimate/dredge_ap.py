@@ -28,7 +28,7 @@ from scipy.ndimage import maximum_filter1d
 from driftcli.estimate.dredge_correlate import Block, Correlator, correlator_bytes
 from driftcli.estimate.dredge_solve import PairEquations, pair_bytes, solve_bytes
 from driftcli.estimate.footprint import CHECK_BYTES_PER_PEAK, Footprint, require_room_for_pairs
-from driftcli.estimate.histogram import check_peaks, motion_histogram, spatial_bins, temporal_bins, within
+from driftcli.estimate.histogram import centres, check_peaks, motion_histogram, spatial_bins, temporal_bins, within
 from driftcli.estimate.windows import WindowParameters, spatial_windows
 from driftcli.model import DepthPeaks, Motion
 from driftcli.reporter import Reporter
@@ -113,7 +113,7 @@ def estimate(
     if raster.n_bins > 1 and not equations.weights.any():
         reporter.message(comparison.why_no_pairs())
     displacement_um = equations.solve(parameters.lambda_t, parameters.lambda_s, parameters.eps)
-    return Motion(displacement_um, _centres(layout.edges_s), layout.centres_um)
+    return Motion(displacement_um, centres(layout.edges_s), layout.centres_um)
 
 
 def footprint(
@@ -142,7 +142,7 @@ class _Layout:
     def of(cls, span_um: tuple[float, float], duration_s: float, parameters: Parameters, reporter: Reporter) -> _Layout:
         edges_s = temporal_bins(duration_s, parameters.bin_s)
         edges_um = spatial_bins(span_um, parameters.bin_um, 0.0)
-        windows, centres_um = spatial_windows(parameters, span_um, _centres(edges_um), reporter, _ZERO_THRESHOLD)
+        windows, centres_um = spatial_windows(parameters, span_um, centres(edges_um), reporter, _ZERO_THRESHOLD)
         reach, max_lag = _reach(parameters, len(edges_s) - 1), _max_lag(parameters, edges_um, len(windows))
         return cls(edges_s, edges_um, windows, centres_um, reach, max_lag, parameters)
 
@@ -347,10 +347,6 @@ class _Comparison:
         # Not a matrix product: libraries may add in another order with another number of threads.
         content: NDArray[np.float64] = np.einsum("d,td->t", self.windows[window], raster, optimize=False)
         return content
-
-
-def _centres(edges: NDArray[np.float64]) -> NDArray[np.float64]:
-    return (edges[1:] + edges[:-1]) / 2
 
 
 def _reach(parameters: Parameters, n_bins: int) -> int:

@@ -52,6 +52,11 @@ def spatial_bins(span_um: tuple[float, float], bin_um: float, hist_margin_um: fl
     return edges if len(edges) > 1 else np.array([lowest, lowest + bin_um])
 
 
+def centres(edges: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(B,) the middle of each bin of (B + 1,) edges."""
+    return (edges[1:] + edges[:-1]) / 2
+
+
 def check_peaks(
     peaks: DepthPeaks, temporal_edges_s: NDArray[np.float64], spatial_edges_um: NDArray[np.float64]
 ) -> None:

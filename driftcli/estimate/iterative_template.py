@@ -19,7 +19,7 @@ from pydantic import Field
 from scipy.ndimage import gaussian_filter, gaussian_filter1d
 
 from driftcli.estimate.footprint import CHECK_BYTES_PER_PEAK, Footprint
-from driftcli.estimate.histogram import AmplitudeHistogram, amplitude_histogram, spatial_bins, temporal_bins
+from driftcli.estimate.histogram import AmplitudeHistogram, amplitude_histogram, centres, spatial_bins, temporal_bins
 from driftcli.estimate.windows import WindowParameters, spatial_windows
 from driftcli.model import DepthPeaks, Motion
 from driftcli.reporter import Reporter
@@ -77,7 +77,7 @@ def estimate(
     """
     edges_s, edges_um = _edges(span_um, duration_s, parameters)
     histogram = amplitude_histogram(peaks, edges_s, edges_um, parameters.num_amp_bins)
-    windows, centres_um = spatial_windows(parameters, span_um, _centres(edges_um), reporter)
+    windows, centres_um = spatial_windows(parameters, span_um, centres(edges_um), reporter)
     shape = (parameters.num_amp_bins, len(edges_um) - 1)
     whole_shifts, template = _line_up(histogram, shape, parameters.num_shifts_global, parameters.num_iterations - 1)
 
@@ -90,7 +90,7 @@ def estimate(
             each.append(covariance)
             reporter.progress("estimate", len(each), len(windows))
     shifts = whole_shifts[:, None] + _best_fine_shifts(np.stack(each, axis=2), parameters)
-    centres_s = _centres(edges_s)
+    centres_s = centres(edges_s)
     displacement = -shifts * parameters.bin_um
     _fill_empty_bins(displacement, np.diff(histogram.starts) == 0, centres_s)
     return Motion(displacement, centres_s, centres_um)
@@ -101,7 +101,7 @@ def footprint(
 ) -> Footprint:
     """Memory that `estimate` will take."""
     edges_s, edges_um = _edges(span_um, duration_s, parameters)
-    windows, _ = spatial_windows(parameters, span_um, _centres(edges_um), Reporter())
+    windows, _ = spatial_windows(parameters, span_um, centres(edges_um), Reporter())
     n_windows, n_depths = windows.shape
     n_bins, n_shifts = len(edges_s) - 1, 2 * parameters.num_shifts_block + 1
     n_entries = min(n_peaks, n_bins * n_depths * parameters.num_amp_bins)
@@ -119,10 +119,6 @@ def _edges(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     edges_s = temporal_bins(duration_s, parameters.bin_s)
     return edges_s, spatial_bins(span_um, parameters.bin_um, parameters.hist_margin_um)
-
-
-def _centres(edges: NDArray[np.float64]) -> NDArray[np.float64]:
-    return (edges[1:] + edges[:-1]) / 2
 
 
 def _line_up(

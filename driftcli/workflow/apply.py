@@ -150,6 +150,17 @@ def _notes_on_contacts(corrector: _Corrector, recording: Recording, meta: Meta) 
     }
 
 
+def corrected_columns(
+    columns: NDArray[np.int64], num_columns: int, kept: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The input's columns that are written, ascending, and the output column of each kept contact.
+
+    columns: (C,) that of each contact; num_columns: those of the input; kept: (K,) the contacts that are.
+    """
+    written = np.setdiff1d(np.arange(num_columns), np.setdiff1d(columns, columns[kept]))
+    return written, np.searchsorted(written, columns[kept]).astype(np.int64)
+
+
 class _Corrector:
     """Writes the corrected recording block by block.
 
@@ -167,9 +178,8 @@ class _Corrector:
         self.motions, self.dtype = file.motions, dtype
         self._recording, self._work, self._scratch = recording, work, Scratch()
         self._kept = self.interpolator.kept_contacts
-        removed = np.setdiff1d(recording.columns, recording.columns[self._kept])
-        self.columns = np.setdiff1d(np.arange(recording.num_columns), removed)
-        self.kept_columns_out = np.searchsorted(self.columns, recording.columns[self._kept])
+        layout = corrected_columns(recording.columns, recording.num_columns, self._kept)
+        self.columns, self.kept_columns_out = layout
         self._copied = np.setdiff1d(self.columns, recording.columns)
         self._copied_out = np.searchsorted(self.columns, self._copied)
         self._raw = cast(ApplyParameters, settings["apply"].parameters).signal == "raw"

@@ -16,7 +16,7 @@ from driftcli.reporter import Reporter
 from driftcli.store.motion import write_motion
 from driftcli.store.npz import read_npz_peaks
 from driftcli.store.peaks import PeaksByShank
-from driftcli.workflow.runlog import RunLog
+from driftcli.workflow.runlog import RunLog, describe_motions
 from driftcli.workflow.steps import ESTIMATE_STAGES
 from driftcli.workflow.work import Work, claim_outputs
 
@@ -67,7 +67,7 @@ def estimate(source: Path, settings: Settings, out: Path, work: Work, *, span_um
     with log.timed("estimate"):
         motions = _estimate_shanks(shanks, duration_s, settings, work)
     write_motion(out, motions, duration_s, facts, settings)
-    log.counts = _counts(shanks, motions)
+    log.counts = {"peaks": sum(data.count for data in shanks.values()), **describe_motions(motions)}
     return log.write()
 
 
@@ -180,13 +180,3 @@ class _ShankReporter(Reporter):
 
     def progress(self, stage: str, done: float, total: float, recording_s: float = 0.0) -> None:
         self._reporter.progress(stage, self._done + done / total, self._total)
-
-
-def _counts(shanks: Mapping[int, ShankPeaks], motions: Mapping[int, Motion]) -> dict[str, Any]:
-    displacements = np.concatenate([motion.displacement_um.ravel() for motion in motions.values()])
-    return {
-        "peaks": sum(shank.count for shank in shanks.values()),
-        "temporal_bins": max(len(motion.temporal_bins_s) for motion in motions.values()),
-        "spatial_windows": sum(len(motion.spatial_bins_um) for motion in motions.values()),
-        "displacement_um": [round(float(displacements.min()), 3), round(float(displacements.max()), 3)],
-    }

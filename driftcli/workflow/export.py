@@ -17,6 +17,7 @@ from driftcli.store.motion_csv import SPREADSHEET_ROWS, write_csv_motion
 from driftcli.store.motion_kilosort import write_kilosort_probe
 from driftcli.store.motion_npz import write_npz_motion
 from driftcli.store.motion_spikeinterface import claim_folder, write_spikeinterface_motion
+from driftcli.workflow.apply import corrected_columns
 from driftcli.workflow.runlog import RunLog
 from driftcli.workflow.work import Work, claim_outputs
 
@@ -126,6 +127,5 @@ def _corrected_layout(
     parameters = cast(InterpolateParameters, stage.parameters)
     context = (facts.geometry, file.motions, facts.sampling_frequency_hz, facts.num_samples)
     kept = Interpolator(stage.module.Kernel, parameters, *context).kept_contacts
-    removed = np.setdiff1d(facts.columns, facts.columns[kept])
-    columns = np.setdiff1d(np.arange(facts.num_columns), removed)
-    return kept, np.searchsorted(columns, facts.columns[kept]).astype(np.int64), len(columns)
+    written, columns = corrected_columns(facts.columns, facts.num_columns, kept)
+    return kept, columns, len(written)

@@ -15,7 +15,7 @@ from driftcli.store.motion import MotionFile, read_motion, write_motion
 from driftcli.store.motion_csv import read_csv_motion
 from driftcli.store.motion_npz import read_npz_motion
 from driftcli.store.motion_spikeinterface import read_spikeinterface_motion
-from driftcli.workflow.runlog import RunLog
+from driftcli.workflow.runlog import RunLog, describe_motions
 from driftcli.workflow.work import Work, claim_outputs
 
 
@@ -86,16 +86,7 @@ def import_motion(source: Source, settings: Settings, out: Path, work: Work) -> 
         )
         handover = Handover(None, {}, _covered_s(source.motions))
     write_motion(out, source.motions, handover.duration_s, handover.facts, settings)
-    displacements = [motion.displacement_um for motion in source.motions.values()]
-    log.counts = {
-        "shanks": len(source.motions),
-        "temporal_bins": max(len(motion.temporal_bins_s) for motion in source.motions.values()),
-        "spatial_windows": sum(len(motion.spatial_bins_um) for motion in source.motions.values()),
-        "displacement_um": [
-            round(float(min(d.min() for d in displacements)), 3),
-            round(float(max(d.max() for d in displacements)), 3),
-        ],
-    }
+    log.counts = {"shanks": len(source.motions), **describe_motions(source.motions)}
     log.facts["carries_recording"] = handover.facts is not None
     return log.write()
 

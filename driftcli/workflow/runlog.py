@@ -6,7 +6,7 @@ import json
 import platform
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime, timezone
 from functools import cache
@@ -19,7 +19,7 @@ import numpy as np
 from driftcli import __version__
 from driftcli.errors import OutputError
 from driftcli.files import atomic
-from driftcli.model import Settings
+from driftcli.model import Motion, Settings
 from driftcli.recording.recording import Recording
 from driftcli.workflow.work import RUN_LOG, Work
 
@@ -91,6 +91,19 @@ def describe_recording(recording: Recording) -> dict[str, Any]:
         "dtype": recording.dtype.name,
         "offset_bytes": recording.offset_bytes,
         "gain_to_uv": gains[0] if gains is not None and len(gains) == 1 else gains,
+    }
+
+
+def describe_motions(motions: Mapping[int, Motion]) -> dict[str, Any]:
+    """How finely the motions of all shanks are sampled, and how far they go."""
+    displacements = [motion.displacement_um for motion in motions.values()]
+    return {
+        "temporal_bins": max(len(motion.temporal_bins_s) for motion in motions.values()),
+        "spatial_windows": sum(len(motion.spatial_bins_um) for motion in motions.values()),
+        "displacement_um": [
+            round(float(min(displacement.min() for displacement in displacements)), 3),
+            round(float(max(displacement.max() for displacement in displacements)), 3),
+        ],
     }
 
 
