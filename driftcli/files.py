@@ -63,14 +63,19 @@ def require_target(path: Path) -> None:
 
 def require_room(folder: Path | str, size_bytes: int) -> None:
     """Raise OutputError unless the disk that holds `folder`, which need not exist yet, has `size_bytes` free."""
-    folder = Path(folder).absolute()
-    present = next(parent for parent in (folder, *folder.parents) if parent.exists())
-    free = shutil.disk_usage(present).free
+    folder, free = Path(folder).absolute(), free_bytes(folder)
     if size_bytes > free:
         raise OutputError(
             f"no room on the disk of {folder}: {_readable(size_bytes)} needed, {_readable(free)} free",
             "free some space or write to another disk",
         )
+
+
+def free_bytes(folder: Path | str) -> int:
+    """Free space on the disk that holds `folder`, which need not exist yet."""
+    folder = Path(folder).absolute()
+    present = next(parent for parent in (folder, *folder.parents) if parent.exists())
+    return shutil.disk_usage(present).free
 
 
 def refuse_same_file(inputs: Iterable[Path | str], output: Path | str) -> None:

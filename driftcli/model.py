@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import import_module
 from types import ModuleType
 from typing import Any, Literal
@@ -17,6 +17,28 @@ from driftcli.errors import InputError
 
 TimeLookup = Literal["nearest_bin", "linear"]
 _LARGEST_DISPLACEMENT_UM = 1e5  # ten times the longest shank
+
+# What can be wrong with a contact; a label is an index of this list. Those other than `good` are left out of the
+# reference, of detection and as sources of an interpolation.
+LABEL_MEANINGS = {
+    "good": "nothing is known to be wrong",
+    "dead": "no signal, or one that has little in common with that of the contacts around it",
+    "noisy": "much more power at high frequencies than the others, or far more of what all contacts see",
+    "out_of_brain": "at the end of the shank, where contacts share none of the signal in the brain",
+    "reference": "not used, as the maps of contacts in the meta say: a reference site, or switched off",
+    "excluded": "named with `--bad-channels`",
+}
+CONTACT_LABELS = tuple(LABEL_MEANINGS)
+GOOD = 0
+
+# Why a span of time is left out of the estimate; a reason is an index of this list.
+REASON_MEANINGS = {
+    "excluded": "named with `--exclude-times`",
+    "saturation": "many contacts are at the end of the converter's range",
+    "gap": "nearly all contacts run along a line, as where lost samples were filled in",
+    "artifact": "most contacts are far from 0 at once, before the common reference",
+}
+MASK_REASONS = tuple(REASON_MEANINGS)
 
 
 class Parameters(BaseModel):
@@ -113,12 +135,35 @@ class Geometry:
 
 
 @dataclass(frozen=True)
+class Mask:
+    """Spans of time that the estimate leaves out. They may overlap where there are several reasons.
+
+    starts, stops: (M,) int64, the samples start <= n < stop, in order of start, stop, reason.
+    reasons: (M,) uint8, indices of `MASK_REASONS`.
+    """
+
+    starts: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
+    stops: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
+    reasons: NDArray[np.uint8] = field(default_factory=lambda: np.empty(0, np.uint8))
+
+    def __len__(self) -> int:
+        return len(self.starts)
+
+    def in_seconds(self, sampling_frequency_hz: float) -> NDArray[np.float64]:
+        """(M, 2) beginning and end of each span."""
+        return np.column_stack([self.starts, self.stops]) / sampling_frequency_hz
+
+
+@dataclass(frozen=True)
 class RecordingFacts:
     """What later verbs need to know of the recording that peaks and motion came from.
 
     columns: (C,) int64, the column of the file that holds each contact.
     gain_to_uv: (C,) float64, µV per count of each contact, or None where the file doesn't say.
     probe_json: the probe as probeinterface's JSON text, so that `apply` needs no probe file.
+    breaks: (B,) int64, ascending: samples that don't follow the one before in time, as another file begins there.
+    origin: which sample of the files the first one is, where the recording is only a span of them.
+    labels: (C,) uint8, what is wrong with each contact, indices of `CONTACT_LABELS`; None where nobody looked.
     """
 
     sampling_frequency_hz: float
@@ -130,6 +175,9 @@ class RecordingFacts:
     columns: NDArray[np.int64]
     gain_to_uv: NDArray[np.float64] | None
     probe_json: str
+    breaks: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
+    origin: int = 0
+    labels: NDArray[np.uint8] | None = None
 
     @property
     def duration_s(self) -> float:
@@ -182,42 +230,67 @@ class Motion:
     Sign: a peak's corrected depth is its depth minus the displacement at its time and depth; the corrected trace of
     a contact is the trace interpolated at the contact's depth plus the displacement.
 
+    At a step, where one file of a recording ends and the next one begins, the motion may jump: no lookup crosses it.
+    The bins of the side that a time is on decide; a side without the centre of any bin takes the nearest of all bins.
+
     displacement_um: (T, W) float64.
     temporal_bins_s: (T,) float64, ascending centres of the temporal bins.
     spatial_bins_um: (W,) float64, ascending centres of the spatial windows.
+    steps_s: (B,) float64, ascending; the time of a step itself, as a time or as the centre of a bin, is after it.
     """
 
     displacement_um: NDArray[np.float64]
     temporal_bins_s: NDArray[np.float64]
     spatial_bins_um: NDArray[np.float64]
+    steps_s: NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
 
     def __post_init__(self) -> None:
-        shape = (len(self.temporal_bins_s), len(self.spatial_bins_um))
-        if self.displacement_um.shape != shape or 0 in shape:
+        shape = self.temporal_bins_s.shape + self.spatial_bins_um.shape
+        if self.displacement_um.shape != shape or len(shape) != 2 or 0 in shape:
             raise InputError(f"a motion of shape {self.displacement_um.shape} does not fit bins of shape {shape}")
-        if not all(np.isfinite(a).all() for a in (self.displacement_um, self.temporal_bins_s, self.spatial_bins_um)):
+        arrays = (self.displacement_um, self.temporal_bins_s, self.spatial_bins_um, self.steps_s)
+        if not all(np.isfinite(array).all() for array in arrays):
             raise InputError("the motion holds NaN or infinity", "estimate the motion again")
         if np.abs(self.displacement_um).max() > _LARGEST_DISPLACEMENT_UM:
             raise InputError(f"the motion holds displacements beyond {_LARGEST_DISPLACEMENT_UM:g} µm", "check its unit")
         if (np.diff(self.temporal_bins_s) <= 0).any() or (np.diff(self.spatial_bins_um) <= 0).any():
             raise InputError("the bins of the motion are not in ascending order")
+        if self.steps_s.ndim != 1 or (np.diff(self.steps_s) <= 0).any():
+            raise InputError("the steps of the motion are not a list of times in ascending order")
+
+    @property
+    def parted(self) -> NDArray[np.bool_]:
+        """(T - 1,) whether a step stands between the centres of a bin and the next one."""
+        return np.diff(np.searchsorted(self.steps_s, self.temporal_bins_s, side="right")) > 0
 
     @property
     def temporal_edges_s(self) -> NDArray[np.float64]:
-        """(T - 1,) times halfway between bin centres, where `nearest_bin` changes to the next bin."""
-        return (self.temporal_bins_s[1:] + self.temporal_bins_s[:-1]) / 2
+        """(T - 1,) times at which `nearest_bin` changes to the next bin: halfway between centres, or at the step.
+
+        Of several steps between two bins the first and the last bound it: the sides between them hold no bin.
+        """
+        halfway_s = (self.temporal_bins_s[1:] + self.temporal_bins_s[:-1]) / 2
+        if not len(self.steps_s):
+            return halfway_s
+        passed = np.searchsorted(self.steps_s, self.temporal_bins_s, side="right")
+        parted = passed[1:] > passed[:-1]
+        first_s, last_s = self.steps_s[passed[:-1][parted]], self.steps_s[passed[1:][parted] - 1]
+        halfway_s[parted] = np.clip(halfway_s[parted], first_s, last_s)
+        return halfway_s
 
     def at(self, time_s: ArrayLike, depth_um: ArrayLike, time: TimeLookup = "linear") -> NDArray[np.float64]:
         """Displacement in µm at each (time, depth); the two broadcast.
 
         Linear between windows and clipped at the ends. Over time either linear or that of the nearest bin (a time
-        halfway between two centres belongs to the later one).
+        halfway between two centres belongs to the later one). Linear, the outer bins of each side hold up to the step.
         """
         time_s, depth_um = np.broadcast_arrays(np.asarray(time_s, float), np.asarray(depth_um, float))
         if time == "nearest_bin":
             row = np.searchsorted(self.temporal_edges_s, time_s, side="right")
             return self._between_windows(row, depth_um)
         row, weight = _bracket(self.temporal_bins_s, time_s)
+        if len(self.steps_s) and len(self.temporal_bins_s) > 1:
+            weight = np.where(self.parted[row], time_s >= self.temporal_edges_s[row], weight)
         following = np.minimum(row + 1, len(self.temporal_bins_s) - 1)
         return (1 - weight) * self._between_windows(row, depth_um) + weight * self._between_windows(following, depth_um)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -52,6 +53,25 @@ def make_spikeglx(folder: Path, meta_text: str, samples: np.ndarray | int = 300,
     )
     path.with_suffix(".meta").write_bytes(text.encode("utf-8"))
     return path
+
+
+def make_set(
+    folder: Path, meta_text: str, samples: np.ndarray, lengths: Sequence[int], gaps: Sequence[int]
+) -> list[Path]:
+    """Write `samples` as pairs `made_g0_t0...`, `made_g0_t1...` of one run; `lengths` are their numbers of samples.
+
+    gaps: how many samples were not saved before each file but the first one.
+    """
+    values = meta_values(meta_text)
+    stream = re.split(r"[\\/]", values["fileName"])[-1].partition(".")[2]
+    ends = np.cumsum(lengths).tolist()
+    skipped = np.cumsum([0, *gaps]).tolist()
+    paths = []
+    for number, (length, end, gap) in enumerate(zip(lengths, ends, skipped, strict=True)):
+        first = int(values["firstSample"]) + end - length + gap
+        text = with_values(meta_text, fileName=f"D:/data/made_g0_t{number}.{stream}", firstSample=str(first))
+        paths.append(make_spikeglx(folder, text, samples[end - length : end]))
+    return paths
 
 
 def noise(num_samples: int, values: dict[str, str], seed: int = 0) -> np.ndarray:

@@ -11,13 +11,13 @@ Source: the metadata page of SpikeGLX; the probe table of probeinterface 0.4.2 (
 
 from __future__ import annotations
 
-import re
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from driftcli.recording.catgt import lined_up_by_catgt
+from driftcli.recording.families import NEUROPIXELS_1, family_of
 from driftcli.recording.meta import Meta
 
 # What the meta of a corrected recording says where driftcli lined the channels up; the keys of later ones are numbered.
@@ -68,10 +68,10 @@ def sample_shifts(meta: Meta, acquired: NDArray[np.int64]) -> SampleShifts:
     before = _lined_up_by_driftcli(meta) or lined_up_by_catgt(meta)
     if before:
         return SampleShifts(None, before, lined_up=True)
-    table, source = meta.values.get("~muxTbl"), f"~muxTbl of {meta.path.name}"
-    if table is None:
-        source = f"probe type {meta.probe_type}"
-    turn_of = _turns_of_type(meta.probe_type) if table is None else _turns_listed(table)
+    if "~muxTbl" in meta.values:
+        turn_of, source = _turns_listed(meta), f"~muxTbl of {meta.path.name}"
+    else:
+        turn_of, source = _turns_of_type(meta), f"probe type {meta.type_named}"
     if not set(acquired.tolist()) <= turn_of.keys():
         return SampleShifts(None, f"{source} does not tell when every channel was sampled")
     turns = np.array([turn_of[channel] for channel in acquired.tolist()], dtype=np.float64)
@@ -84,36 +84,32 @@ def _lined_up_by_driftcli(meta: Meta) -> str:
     return f"driftcli lined the channels up already ({keys[0]})" if keys else ""
 
 
-def _turns_listed(table: str) -> dict[int, int]:
+def _turns_listed(meta: Meta) -> dict[int, int]:
     """The turn of each channel in a `~muxTbl`: (converters,turns)(channels of the first turn)(of the second)..."""
-    _, *turns = re.findall(r"\(([^)]*)\)", table) or [""]
+    header, turns = meta.entries("~muxTbl")
     try:
-        return {int(channel): turn for turn, channels in enumerate(turns) for channel in channels.split()}
+        turn_of = {int(channel): turn for turn, channels in enumerate(turns) for channel in channels.split()}
+        whole = len(turns) == int(header.split(",")[-1])
     except ValueError:
         return {}
+    listed = sum(len(channels.split()) for channels in turns)
+    return turn_of if whole and listed == len(turn_of) else {}
 
 
-def _turns_of_type(probe_type: int) -> dict[int, int]:
-    if probe_type in _PASSIVE:
+def _turns_of_type(meta: Meta) -> dict[int, int]:
+    family = family_of(meta)
+    if meta.probe_type in _PASSIVE:
         return {channel: turn for turn, channels in enumerate(_PASSIVE_TURNS) for channel in channels}
-    if _is_of_1(probe_type):
-        return {channel: channel // 2 % _TURNS_OF_1 for channel in range(_MOST_CHANNELS)}
-    if _is_of_2(probe_type):
-        return {channel: channel // 2 % _TURNS_OF_2 for channel in range(_MOST_CHANNELS)}
-    return {}
+    if family is None:
+        return {}
+    num_turns = _TURNS_OF_1 if family is NEUROPIXELS_1 else _TURNS_OF_2
+    return {channel: channel // 2 % num_turns for channel in range(_MOST_CHANNELS)}
 
 
 def _takes_lf(meta: Meta) -> bool:
     """Whether the converters take LF channels too; for an unknown type, whether such were acquired."""
-    if _is_of_1(meta.probe_type) or _is_of_2(meta.probe_type):
-        return _is_of_1(meta.probe_type)
+    family = family_of(meta)
+    if family is not None:
+        return family.takes_lf
     _, *lf_and_sync = meta.values.get("acqApLfSy", "").split(",")
     return len(lf_and_sync) == 2 and lf_and_sync[0].strip() != "0"
-
-
-def _is_of_1(probe_type: int) -> bool:
-    return probe_type == 0 or 1000 <= probe_type < 2000 or probe_type == 3000
-
-
-def _is_of_2(probe_type: int) -> bool:
-    return probe_type in (21, 24) or 2000 <= probe_type < 2400 or 3010 <= probe_type < 3030

@@ -60,6 +60,6 @@ def _inputs_of_supercat(line: str, meta_path: Path) -> Iterator[Meta]:
 
 def _first_readable(*paths: Path) -> Iterator[Meta]:
     for path in paths:
-        with suppress(OSError):
+        with suppress(OSError, ValueError):  # ValueError: a path that can't be one
             yield Meta(path, parse_meta(path.read_bytes()))
             return

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from driftcli.errors import InputError
 
+_LONG_RUN = 8  # contacts on columns next to each other, on average, that are worth a loop of their own
 _LARGEST = np.finfo(np.float32).max
 
 
@@ -37,8 +38,9 @@ def to_traces(
     num_samples = len(samples)
     traces = np.empty((pad_before + num_samples + pad_after, len(columns)), np.float32) if out is None else out
     inside = traces[pad_before : pad_before + num_samples]
-    if _in_a_row(columns):  # as most probes are wired: no gathering
-        _scale(samples, columns[0], _float32_gain(gain_to_uv, len(columns)), inside)
+    firsts = _firsts_of_runs(columns)
+    if len(firsts) * _LONG_RUN <= len(columns):  # as most probes are wired: no gathering
+        _scale_runs(samples, columns[firsts], firsts, _float32_gain(gain_to_uv, len(columns)), inside)
     else:
         _gather_and_scale(samples, columns, _float32_gain(gain_to_uv, len(columns)), inside)
     if samples.dtype.kind == "f":
@@ -61,6 +63,11 @@ def from_traces(
     unscale = _unscale_to_int16 if out.dtype == np.int16 else _unscale_to_float32
     gain = _float32_gain(gain_to_uv, len(columns_out))
     return int(unscale(traces, columns_out, _in_a_row(columns_out), gain, out))
+
+
+def _firsts_of_runs(columns: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The contacts that aren't on the column next to that of the contact before."""
+    return np.flatnonzero(np.diff(columns, prepend=-2) != 1)
 
 
 def _in_a_row(columns: NDArray[np.int64]) -> bool:
@@ -95,11 +102,15 @@ def _reflect(inwards: NDArray[np.float32], outwards: NDArray[np.float32]) -> Non
 
 
 @numba.njit(nogil=True, cache=True)
-def _scale(samples: Any, first_column: int, gain: Any, traces: Any) -> None:
+def _scale_runs(samples: Any, first_columns: Any, firsts: Any, gain: Any, traces: Any) -> None:
     for s in range(traces.shape[0]):
-        row = samples[s, first_column : first_column + traces.shape[1]]
-        for c in range(traces.shape[1]):
-            traces[s, c] = np.float32(row[c]) * gain[c]
+        for run in range(len(firsts)):
+            first = firsts[run]
+            last = firsts[run + 1] if run + 1 < len(firsts) else traces.shape[1]
+            row = samples[s, first_columns[run] : first_columns[run] + last - first]
+            of_run, scale = traces[s, first:last], gain[first:last]
+            for c in range(len(row)):
+                of_run[c] = np.float32(row[c]) * scale[c]
 
 
 @numba.njit(nogil=True, cache=True)

@@ -23,6 +23,8 @@ def facts_of(recording: Recording) -> RecordingFacts:
         columns=recording.columns,
         gain_to_uv=recording.gain_to_uv,
         probe_json=_to_json(recording.probegroup),
+        breaks=recording.breaks,
+        origin=recording.origin,
     )
 
 

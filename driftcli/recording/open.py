@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,9 @@ from driftcli.errors import InputError
 from driftcli.model import RecordingFacts
 from driftcli.recording import raw, spikeglx
 from driftcli.recording.facts import probe_of
+from driftcli.recording.formats import described_by, in_words
+from driftcli.recording.given_bad import with_bad_channels
+from driftcli.recording.join import between, join
 from driftcli.recording.options import Options
 from driftcli.recording.probe import NamedProbe, read_probe
 from driftcli.recording.recording import Recording
@@ -17,7 +21,7 @@ from driftcli.reporter import Reporter
 
 
 def open_recording(
-    path: Path | str,
+    path: Path | str | Sequence[Path],
     *,
     probe: Path | str | None = None,
     num_channels: int | None = None,
@@ -25,20 +29,48 @@ def open_recording(
     dtype: str | None = None,
     gain_to_uv: float | None = None,
     offset_bytes: int | None = None,
+    bad_channels: str | None = None,
+    concatenate: bool = False,
+    start_s: float | None = None,
+    end_s: float | None = None,
+    truncated_ok: bool = False,
     carried: RecordingFacts | None = None,
     reporter: Reporter,
 ) -> Recording:
-    """Open a recording read-only.
+    """Open a file, or several as one recording in the order given (see `join`), or a span of that, read-only.
+
+    `X.cbin` with `X.ch` is what mtscomp made of `X.bin`.
 
     `X.bin` beside an `X.meta` of SpikeGLX is a SpikeGLX recording, which describes itself: options that contradict
     its meta are a UsageError, and `probe` replaces its geometry. Any other file is raw and needs a `probe`. `carried`,
     the facts that an earlier verb stored, stand in for what is not given. What is assumed, and what looks odd, goes to
     `reporter`. Raises InputError for files that are missing, broken or don't fit.
     """
-    path = Path(path)
-    options = Options(num_channels, sampling_frequency_hz, dtype, gain_to_uv, offset_bytes)
+    paths = [Path(path)] if isinstance(path, Path | str) else path
+    options = Options(num_channels, sampling_frequency_hz, dtype, gain_to_uv, offset_bytes, truncated_ok)
+    named, once = _named_probe(probe, carried), _Once(reporter)
+    recordings = [_open_file(each, named, options, carried, once) for each in paths]
+    recording = between(join(recordings, concatenate=concatenate), start_s, end_s)
+    return with_bad_channels(recording, bad_channels)
+
+
+class _Once(Reporter):
+    """Passes on each message once, however many files it holds for."""
+
+    def __init__(self, reporter: Reporter) -> None:
+        self._reporter = reporter
+        self._told: set[str] = set()
+
+    def message(self, text: str) -> None:
+        if text not in self._told:
+            self._told.add(text)
+            self._reporter.message(text)
+
+
+def _open_file(
+    path: Path, named: NamedProbe | None, options: Options, carried: RecordingFacts | None, reporter: Reporter
+) -> Recording:
     _require_samples_file(path)
-    named = _named_probe(probe, carried)
     meta = spikeglx.meta_beside(path)
     if meta is not None:
         return spikeglx.open_spikeglx(path, meta, named, options, reporter)
@@ -63,14 +95,16 @@ def _completed(options: Options, carried: RecordingFacts | None) -> Options:
         dtype=options.dtype or carried.dtype,
         gain_to_uv=options.gain_to_uv or gain,
         offset_bytes=carried.offset_bytes if options.offset_bytes is None else options.offset_bytes,
+        truncated_ok=options.truncated_ok,
     )
 
 
 def _require_samples_file(path: Path) -> None:
     if path.is_dir():
-        raise InputError(f"{path} is a folder", "give the recording's file, such as X.bin or X.ap.bin")
-    if path.suffix == ".meta":
-        raise InputError(f"{path} describes a recording and holds no samples", f"give {path.with_suffix('.bin').name}")
+        raise InputError(f"{path} is a folder", f"give the file with the samples: {in_words()}")
+    described = described_by(path)
+    if described is not None:
+        raise InputError(f"{path} describes a recording and holds no samples", f"give {described.name}")
     if not path.is_file():
         has_meta = path.suffix == ".bin" and path.with_suffix(".meta").is_file()
         hint = f"{path.with_suffix('.meta').name} is there, its .bin is not" if has_meta else "check the path"

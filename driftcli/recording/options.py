@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from driftcli.errors import UsageError
 
 DTYPES = ("int16", "float32")
+LARGEST_RATE_HZ = 1e9  # far more than any converter gives
 
 
 @dataclass(frozen=True)
@@ -15,6 +16,7 @@ class Options:
     """Facts given by hand; None is "not said". Raises UsageError for values that make no sense.
 
     dtype: "int16" or "float32", little endian.
+    truncated_ok: whether a file that was cut off is read as far as it goes.
     """
 
     num_channels: int | None = None
@@ -22,6 +24,7 @@ class Options:
     dtype: str | None = None
     gain_to_uv: float | None = None
     offset_bytes: int | None = None
+    truncated_ok: bool = False
 
     def __post_init__(self) -> None:
         if self.num_channels is not None and self.num_channels < 1:
@@ -32,6 +35,8 @@ class Options:
         ):
             if value is not None and not (math.isfinite(value) and value > 0):
                 raise UsageError(f"{option} {value} is not a number above 0")
+        if self.sampling_frequency_hz is not None and self.sampling_frequency_hz > LARGEST_RATE_HZ:
+            raise UsageError(f"--sampling-frequency {self.sampling_frequency_hz:g} is no rate in Hz of a recording")
         if self.dtype is not None and self.dtype not in DTYPES:
             raise UsageError(f"--dtype {self.dtype} is not known", f"use one of {', '.join(DTYPES)}")
         if self.first_byte < 0:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +10,11 @@ import numpy as np
 
 from driftcli.errors import InputError, UsageError
 from driftcli.recording.content import oddities
+from driftcli.recording.mtscomp import SUFFIX, CompressedSamples, header_of, open_compressed
 from driftcli.recording.options import Options
 from driftcli.recording.probe import Layout, NamedProbe, lay_out, require_fit
-from driftcli.recording.recording import Recording
+from driftcli.recording.recording import Part, Recording
+from driftcli.recording.samples import BinarySamples
 from driftcli.reporter import Reporter
 
 DEFAULT_SAMPLING_FREQUENCY_HZ = 30000.0
@@ -24,17 +27,20 @@ def open_raw(path: Path, probe: NamedProbe | None, options: Options, reporter: R
     if probe is None:
         raise UsageError(f"{path.name} does not say where its contacts are", _hint_without_probe(path))
     layout = lay_out(probe.group, probe.name, reporter)
-    dtype = np.dtype(options.dtype or DEFAULT_DTYPE).newbyteorder("<")
-    num_columns = _number_of_columns(path, layout, dtype.itemsize, options, reporter)
-    require_fit(layout, num_columns, probe.name, path.name)
-    num_samples = _number_of_samples(path, layout, dtype, num_columns, options.first_byte)
+    samples: CompressedSamples | BinarySamples
+    if path.suffix == SUFFIX:
+        samples = open_compressed(path, options, reporter)
+        options = _as_header_says(samples, options)
+    else:
+        samples = _samples(path, layout, options, reporter)
+    require_fit(layout, samples.num_columns, probe.name, path.name)
     gain = None if options.gain_to_uv is None else np.full(len(layout.columns), options.gain_to_uv)
     recording = Recording(
-        path=path,
-        inputs={"recording": path, **probe.inputs()},
-        dtype=dtype,
-        num_samples=num_samples,
-        num_columns=num_columns,
+        inputs={"recording": path, **header_of(samples), **probe.inputs()},
+        samples=samples,
+        parts=(Part(path, 0, samples.num_samples),),
+        dtype=samples.dtype,
+        num_columns=samples.num_columns,
         sampling_frequency_hz=_sampling_frequency_hz(options, reporter),
         offset_bytes=options.first_byte,
         geometry=layout.geometry,
@@ -47,9 +53,30 @@ def open_raw(path: Path, probe: NamedProbe | None, options: Options, reporter: R
     return recording
 
 
+def _samples(path: Path, layout: Layout, options: Options, reporter: Reporter) -> BinarySamples:
+    dtype = np.dtype(options.dtype or DEFAULT_DTYPE).newbyteorder("<")
+    num_columns = _number_of_columns(path, layout, dtype.itemsize, options, reporter)
+    num_samples = _number_of_samples(path, layout, dtype, num_columns, options, reporter)
+    return BinarySamples(path, dtype, num_columns, num_samples, options.first_byte)
+
+
+def _as_header_says(samples: CompressedSamples, options: Options) -> Options:
+    """The options with what the header of a compressed file says. UsageError where the two contradict each other."""
+    for option, given, found in (
+        ("--num-channels", options.num_channels, samples.num_columns),
+        ("--sampling-frequency", options.sampling_frequency_hz, samples.sampling_frequency_hz),
+        ("--dtype", options.dtype, samples.dtype.name),
+        ("--offset-bytes", options.offset_bytes, 0),
+    ):
+        if given is not None and given != found:
+            header = samples.header_path.name
+            raise UsageError(f"{option} {given} contradicts {header}, which says {found}", f"leave {option} away")
+    return replace(options, sampling_frequency_hz=samples.sampling_frequency_hz, offset_bytes=None)
+
+
 def _hint_without_probe(path: Path) -> str:
     hint = "give --probe with a probeinterface JSON or a .prb file"
-    if path.name.endswith((".ap.bin", ".lf.bin")):
+    if path.name.endswith((".ap.bin", ".lf.bin", ".ap.cbin", ".lf.cbin")):
         return f"put {path.with_suffix('.meta').name} beside it, or {hint}"
     return hint
 
@@ -83,16 +110,20 @@ def _number_of_columns(path: Path, layout: Layout, itemsize: int, options: Optio
     return chosen
 
 
-def _number_of_samples(path: Path, layout: Layout, dtype: np.dtype[Any], num_columns: int, offset_bytes: int) -> int:
-    size_bytes = path.stat().st_size - offset_bytes
+def _number_of_samples(
+    path: Path, layout: Layout, dtype: np.dtype[Any], num_columns: int, options: Options, reporter: Reporter
+) -> int:
+    size_bytes = path.stat().st_size - options.first_byte
     if size_bytes <= 0:
-        raise InputError(f"{path} ends before its {offset_bytes} offset bytes do", "check --offset-bytes")
+        raise InputError(f"{path} ends before its {options.first_byte} offset bytes do", "check --offset-bytes")
     num_samples, surplus = divmod(size_bytes, num_columns * dtype.itemsize)
-    if surplus:
-        raise InputError(
-            f"{path} holds {surplus} bytes more than {num_samples} whole frames of {num_columns} {dtype.name} channels",
-            _hint_on_size(size_bytes, dtype.itemsize, num_columns, layout),
-        )
+    if not surplus:
+        return num_samples
+    wrong = f"{surplus} bytes more than {num_samples} whole frames of {num_columns} {dtype.name} channels"
+    if not options.truncated_ok or not num_samples:
+        hint = _hint_on_size(size_bytes, dtype.itemsize, num_columns, layout)
+        raise InputError(f"{path} holds {wrong}", f"{hint}; --truncated ok goes on with the whole frames there are")
+    reporter.message(f"{path.name} holds {wrong}: going on with the whole frames")
     return num_samples
 
 

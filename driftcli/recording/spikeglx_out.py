@@ -16,9 +16,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from driftcli.errors import InputError, UsageError
+from driftcli.errors import UsageError
 from driftcli.recording.meta import Meta, one_value
-from driftcli.recording.spikeglx import SAMPLE_DTYPE, saved_channels
+from driftcli.recording.mtscomp import SUFFIX
+from driftcli.recording.saved_channels import entries_of, saved_channels
+from driftcli.recording.spikeglx import SAMPLE_DTYPE
 
 _MARK = "_driftcorr"
 _NAME = re.compile(
@@ -33,6 +35,19 @@ def corrected_name(path: Path, meta: Meta) -> str:
     return f"{run}{_MARK}{gate_and_trigger}{stream_suffix(path, meta)}"
 
 
+def joined_name(path: Path, meta: Meta) -> str:
+    """`run_driftcorr_g0_tcat.imec0.ap.bin` for several files, `path` the first of them: the name that CatGT gives."""
+    suffix = stream_suffix(path, meta)
+    stem = corrected_name(path, meta).removesuffix(suffix)
+    return f"{re.sub(r'_t([0-9]+|cat)$', '', stem)}_tcat{suffix}"
+
+
+def run_and_stream(path: Path, meta: Meta) -> tuple[str, str]:
+    """What files of one run and one stream have in common: `("run", ".imec0.ap.bin")`."""
+    found = _NAME.fullmatch(path.stem)
+    return (path.stem if found is None else found["run"]), stream_suffix(path, meta)
+
+
 def stream_suffix(path: Path, meta: Meta) -> str:
     """How the name of a corrected binary must end: `.imec0.ap.bin`, or `.bin` where no name tells the stream."""
     original = re.split(r"[\\/]", meta.values.get("fileName", ""))[-1].removesuffix(".bin")
@@ -44,8 +59,13 @@ def stream_suffix(path: Path, meta: Meta) -> str:
 
 
 def require_name(out: Path, path: Path, meta: Meta) -> None:
-    """Raise UsageError for a binary that readers would not find, or take for one of another stream."""
+    """Raise UsageError for a binary that readers would not find, or take for one of another stream.
+
+    out: a plain binary, or a compressed one.
+    """
     suffix = stream_suffix(path, meta)
+    if out.suffix == SUFFIX:
+        suffix = suffix.removesuffix(".bin") + SUFFIX
     if not out.name.endswith(suffix):
         raise UsageError(
             f"--out {out.name} is no name of a SpikeGLX binary of this stream: it must end in {suffix}",
@@ -119,13 +139,8 @@ def _of_channels(meta: Meta, columns: NDArray[np.int64]) -> dict[str, str]:
 
 def _of_table(meta: Meta, key: str, kept: Sequence[int], num_saved: int) -> str:
     """The header of a table, which tells of the probe and not of the file, and its entries with the indices `kept`."""
-    header, *entries = re.findall(r"\([^)]*\)", meta.values[key]) or [""]
-    if len(entries) != num_saved:
-        raise InputError(
-            f"{meta.path.name} contradicts itself: its {key} has {len(entries)} entries for {num_saved} saved channels",
-            "take the meta file of SpikeGLX; --set interpolate.border_mode=force_extrapolate keeps all channels",
-        )
-    return header + "".join(entries[index] for index in kept)
+    header, entries = entries_of(meta, key, num_saved)
+    return f"({header})" + "".join(f"({entries[index]})" for index in kept)
 
 
 def _numbered(notes: Mapping[str, str], values: Iterable[str]) -> dict[str, str]:

@@ -1,10 +1,13 @@
 """The text of meta files: whatever was read is written so that it is read again."""
 
 import string
+from urllib.parse import unquote
 
+import numpy as np
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from neo.rawio import SpikeGLXRawIO
 from probeinterface.neuropixels_tools import parse_spikeglx_meta
 
 import make_spikeglx
@@ -35,12 +38,36 @@ def test_what_was_read_is_read_again_from_any_lines(lines, end):
 @given(value=st.text(alphabet=st.characters(exclude_categories=["Cs"])))
 @example(value="a=b\r\nc\u2028d")
 @example(value="\ufeff")
-def test_a_value_made_for_every_reader_is_one_line_without_equals_sign(value):
+@example(value=" both ends ")
+@example(value="100%3D")
+@example(value="/not/utf-8/\udcff")
+def test_a_value_made_for_every_reader_is_one_line_without_equals_sign_and_can_be_read_back(value):
     text = one_value(value)
     assert "=" not in text
     assert len(text.splitlines()) <= 1
-    if set(value) <= set(string.ascii_letters + string.digits + " .,:/{}[]\"'%_-"):
+    (read,) = parse_meta(format_meta({"key": text})).values()
+    assert unquote(read, errors="surrogateescape") == value
+    if set(value) <= set(string.ascii_letters + string.digits + ".,:/{}[]\"'_-"):
         assert text == value
+
+
+@pytest.mark.parametrize("folder", ["/data", "/a=b/50%", "/50%3D/é/\u2028/ x "])
+def test_readers_find_the_stream_of_a_name_that_was_made_for_them(tmp_path, folder):
+    text = make_spikeglx.with_values(
+        make_spikeglx.made_meta("NP1"), fileName=one_value(f"{folder}/50%=run_g0_t0.imec3.ap.bin")
+    )
+    (tmp_path / "x.bin").write_bytes(np.zeros((3, 49), "<i2").tobytes())
+    (tmp_path / "x.meta").write_text(text, encoding="utf-8")
+    reader = SpikeGLXRawIO(dirname=str(tmp_path))
+    reader.parse_header()
+    assert reader.header["signal_streams"]["name"].tolist() == ["imec3.ap", "imec3.ap-SYNC"]
+
+
+@given(st.lists(st.tuples(st.sampled_from(["a", "b", "~c"]), st.text("=x\t ", max_size=4)), max_size=8))
+def test_a_key_that_is_there_twice_has_its_last_value(pairs):
+    content = "".join(f"{key}={value}\n" for key, value in pairs).encode()
+    assert parse_meta(content) == {key: value.strip() for key, value in pairs}
+    assert list(parse_meta(content)) == list(dict(pairs))
 
 
 @pytest.mark.parametrize("kind", make_spikeglx.MADE)

@@ -8,10 +8,14 @@ import numpy as np
 import pytest
 
 from driftcli.errors import InputError, UsageError
+from driftcli.model import CONTACT_LABELS
+from driftcli.recording.gains import ap_gains_to_uv, full_scale
+from driftcli.recording.meta import Meta, parse_meta
 from driftcli.recording.open import open_recording
-from driftcli.recording.spikeglx import Meta, ap_gains_to_uv, parse_meta
+from driftcli.recording.options import Options
+from driftcli.recording.spikeglx import meta_beside, open_spikeglx
 from make_raw import column_of_contacts, counts, probe_dict, write_json_probe, write_line_probe
-from make_spikeglx import make_spikeglx, meta_values, read_meta_text, with_values
+from make_spikeglx import made_meta, make_spikeglx, meta_values, read_meta_text, with_values
 
 SHARED = Path(__file__).parents[3] / "shared/data/spikeglx_meta"
 needs_shared = pytest.mark.skipif(not SHARED.is_dir(), reason=f"the real meta files are not there: {SHARED}")
@@ -181,13 +185,20 @@ def test_a_saved_subset_takes_the_gains_and_contacts_of_its_own_channels(tmp_pat
     text = shared_text("Noise_g0_t0.imec0.ap")
     table = meta_values(text)["~imroTbl"].replace("(11 0 0 500 ", "(11 0 0 250 ")
     subset = with_values(
-        text, imroTbl=table, nSavedChans="4", snsApLfSy="3,0,1", snsSaveChanSubset="2,10:11,768", acqApLfSy="384,384,1"
+        text,
+        imroTbl=table,
+        nSavedChans="4",
+        snsApLfSy="3,0,1",
+        snsSaveChanSubset="2,10:11,768",
+        snsChanMap="(384,384,1)(AP2;2:2)(AP10;10:10)(AP11;11:11)(SY0;768:768)",
+        snsShankMap="(1,2,480)(0:0:1:1)(0:0:5:1)(0:1:5:0)",
     )
     whole = open_recording(make_spikeglx(tmp_path, text, 5), reporter=reporter)
     part = open_recording(make_spikeglx(tmp_path, subset, 5), reporter=reporter)
     np.testing.assert_array_equal(part.geometry.positions_um, whole.geometry.positions_um[[2, 10, 11]])
     np.testing.assert_allclose(part.gain_to_uv, [NP1_GAIN, NP1_GAIN, 2 * NP1_GAIN], rtol=1e-12)
     np.testing.assert_array_equal(part.columns, [0, 1, 2])
+    np.testing.assert_array_equal(part.labels, [0, 0, CONTACT_LABELS.index("reference")])
 
 
 @needs_shared
@@ -265,22 +276,6 @@ def test_metas_that_are_broken_or_of_other_data(tmp_path, reporter, change, mess
 
 
 @needs_shared
-def test_what_a_meta_need_not_say(tmp_path, reporter):
-    """The values that SpikeGLX writes when it stops are missing after a crash; all channels saved needs no list."""
-    text = with_values(
-        shared_text("p2_g0_t0.imec0.ap"),
-        fileTimeSecs=None,
-        fileSHA1=None,
-        firstSample=None,
-        snsSaveChanSubset=None,
-    )
-    path = make_spikeglx(tmp_path, text, 5)
-    path.with_suffix(".meta").write_bytes(with_values(text, fileSizeBytes=None).encode())
-    assert len(open_recording(path, reporter=reporter).columns) == 384
-    assert reporter.texts == []
-
-
-@needs_shared
 def test_lf_files_are_refused(tmp_path, reporter):
     path = make_spikeglx(tmp_path, shared_text("p2_g0_t0.imec0.ap"), 5)
     lf = tmp_path / "p2_g0_t0.imec0.lf.bin"
@@ -290,16 +285,83 @@ def test_lf_files_are_refused(tmp_path, reporter):
         open_recording(lf, reporter=reporter)
 
 
-@needs_shared
-def test_a_size_other_than_the_meta_says(tmp_path, reporter):
-    path = make_spikeglx(tmp_path, shared_text("p2_g0_t0.imec0.ap"), 10)
+def cut(path, num_bytes, **options):
+    """Open what is left of the file, as the command line would with these options."""
+    path.write_bytes(path.read_bytes()[:num_bytes])
+    reporter = options.pop("reporter")
+    return open_spikeglx(path, meta_beside(path), None, Options(**options), reporter)
+
+
+FRAME = 49 * 2
+
+
+@pytest.mark.parametrize(
+    ("num_bytes", "message"),
+    [
+        (8 * FRAME, "has 784 bytes; made_g0_t0.imec0.ap.meta says 980 bytes, 196 more"),
+        (
+            10 * FRAME - 3,
+            "has 977 bytes, 95 bytes more than 9 whole frames of 49 channels; made_g0_t0.imec0.ap.meta says 980 bytes, "
+            "3 more",
+        ),
+    ],
+)
+def test_a_file_that_was_cut_off_needs_to_be_allowed(tmp_path, reporter, num_bytes, message):
+    path = make_spikeglx(tmp_path, made_meta("NP1"), 10)
     content = path.read_bytes()
-    path.write_bytes(content[: 385 * 2 * 8])
-    assert open_recording(path, reporter=reporter).num_samples == 8
-    assert "has 6160 bytes; p2_g0_t0.imec0.ap.meta says 7700 bytes: going on with the 8 samples" in str(reporter)
-    path.write_bytes(content[:-3])
-    with pytest.raises(InputError, match=r"767 bytes more than 9 whole frames of 385 channels; .* says 7700 bytes"):
+    with pytest.raises(InputError, match=re.escape(f"{path} {message}")) as caught:
+        cut(path, num_bytes, reporter=reporter)
+    assert "--truncated ok" in caught.value.hint
+    assert reporter.texts == []
+    recording = cut(path, num_bytes, truncated_ok=True, reporter=reporter)
+    assert reporter.texts == [f"{path.name} {message}: going on with the {num_bytes // FRAME} whole frames there are"]
+    assert recording.num_samples == num_bytes // FRAME
+    assert recording.read(0, recording.num_samples).tobytes() == content[: recording.num_samples * FRAME]
+
+
+def test_nothing_goes_on_without_a_whole_frame(tmp_path, reporter):
+    path = make_spikeglx(tmp_path, made_meta("NP1"), 10)
+    with pytest.raises(InputError, match="97 bytes more than 0 whole frames"):
+        cut(path, FRAME - 1, truncated_ok=True, reporter=reporter)
+
+
+def test_a_torn_frame_is_told_where_the_meta_says_no_size(tmp_path, reporter):
+    path = make_spikeglx(tmp_path, made_meta("NP1"), 10)
+    path.with_suffix(".meta").write_text(with_values(made_meta("NP1"), fileSizeBytes=None))
+    with pytest.raises(InputError, match=r"has 977 bytes, 95 bytes more than 9 whole frames of 49 channels$"):
+        cut(path, 10 * FRAME - 3, reporter=reporter)
+    assert cut(path, 10 * FRAME - 3, truncated_ok=True, reporter=reporter).num_samples == 9
+
+
+def test_more_than_the_meta_says_is_told(tmp_path, reporter):
+    path = make_spikeglx(tmp_path, made_meta("NP1"), 10)
+    path.write_bytes(path.read_bytes() + bytes(2 * FRAME))
+    assert open_recording(path, reporter=reporter).num_samples == 12
+    assert "has 1176 bytes; made_g0_t0.imec0.ap.meta says 980 bytes: going on with the 12 samples" in str(reporter)
+    path.write_bytes(path.read_bytes() + b"x")
+    with pytest.raises(InputError, match="1 bytes more than 12 whole frames"):
         open_recording(path, reporter=reporter)
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ({"imDatPrb_type": "0"}, (-512, 511)),
+        ({"imDatPrb_type": "21"}, (-8192, 8191)),
+        ({"imDatPrb_type": "2013", "imMaxInt": "2048"}, (-2048, 2047)),
+        ({"imDatPrb_type": "2013", "imMaxInt": "32768"}, (-32768, 32767)),
+        ({"imDatPrb_type": "7777", "imMaxInt": "4096"}, (-4096, 4095)),
+        ({"imDatPrb_type": "7777"}, None),
+    ],
+)
+def test_how_far_the_converter_reaches(values, expected):
+    assert full_scale(meta_of(**values)) == expected
+
+
+@pytest.mark.parametrize("wrong", ["0", "-1", "32769", "1.5", "many"])
+def test_no_converter_reaches_there(wrong):
+    with pytest.raises(InputError, match=f"imMaxInt={wrong}"):
+        full_scale(meta_of(imDatPrb_type="2013", imMaxInt=wrong))
 
 
 def test_a_meta_that_is_not_of_spikeglx_is_not_looked_at(tmp_path, reporter):
@@ -307,3 +369,10 @@ def test_a_meta_that_is_not_of_spikeglx_is_not_looked_at(tmp_path, reporter):
     (tmp_path / "rec.meta").write_text("some=thing\n")
     recording = open_recording(tmp_path / "rec.bin", probe=write_line_probe(tmp_path / "p.json", 2), reporter=reporter)
     assert set(recording.inputs) == {"recording", "probe"}
+
+
+@pytest.mark.parametrize(("value", "told"), [("true", True), ("false", False), (None, False)])
+def test_a_survey_is_told(tmp_path, reporter, value, told):
+    text = with_values(made_meta("NP2 four shanks"), imIsSvyRun=value)
+    open_recording(make_spikeglx(tmp_path, text), reporter=reporter)
+    assert ("of a survey" in str(reporter)) == told
