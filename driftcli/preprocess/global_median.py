@@ -1,4 +1,4 @@
-"""Common reference: takes off each sample's median (or average) over all contacts.
+"""Common reference: takes off each sample's median (or average) over all good contacts.
 
 Mirrors the global reference of SpikeInterface 0.105.3 (`common_reference`): one value for the contacts of all shanks.
 """
@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from driftcli import model
-from driftcli.preprocess.median import subtract_row_medians
+from driftcli.preprocess.median import subtract_row_medians, subtract_row_medians_of
 
 
 class Parameters(model.Parameters):
@@ -28,15 +28,33 @@ class Step:
 
     margin_samples = 0
 
-    def __init__(self, parameters: Parameters, geometry: model.Geometry, sampling_frequency_hz: float) -> None:
-        self._subtract = subtract_row_medians if parameters.operator == "median" else _subtract_average
+    def __init__(
+        self,
+        parameters: Parameters,
+        geometry: model.Geometry,
+        sampling_frequency_hz: float,
+        used: NDArray[np.bool_] | None = None,
+    ) -> None:
+        """used: (C,) which contacts the reference is taken from, None: all. It is taken off all of them."""
+        self._median = parameters.operator == "median"
+        self._used = None if used is None or used.all() else used
+        self._runs = None if self._used is None else _runs(self._used)
 
     def __call__(self, traces: NDArray[np.float32]) -> NDArray[np.float32]:
         """Take the reference off traces (S, C) in place and return them."""
-        if traces.size:
-            self._subtract(traces)
+        if not traces.size:
+            return traces
+        if not self._median:
+            used = traces if self._used is None else traces[:, self._used]
+            traces -= used.mean(axis=1, dtype=np.float64, keepdims=True).astype(np.float32)
+        elif self._runs is None:
+            subtract_row_medians(traces)
+        else:
+            subtract_row_medians_of(traces, self._runs)
         return traces
 
 
-def _subtract_average(traces: NDArray[np.float32]) -> None:
-    traces -= traces.mean(axis=1, dtype=np.float64, keepdims=True).astype(np.float32)
+def _runs(used: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """(K, 2) where the contacts that are used begin and end."""
+    edges = np.flatnonzero(np.diff(used.astype(np.int8), prepend=0, append=0))
+    return edges.reshape(-1, 2).astype(np.int64)

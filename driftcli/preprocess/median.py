@@ -32,6 +32,15 @@ def subtract_row_medians(rows: NDArray[np.float32]) -> None:
     _subtract_row_medians(rows, rows.view(np.int32))
 
 
+def subtract_row_medians_of(rows: NDArray[np.float32], runs: NDArray[np.int64]) -> None:
+    """Take off each row of (R, N) the median of some of its numbers, in place.
+
+    runs: (K, 2), where these begin and end in a row: what lies next to each other is copied at once.
+    """
+    some = np.empty((_ROWS, int((runs[:, 1] - runs[:, 0]).sum())), np.float32)
+    _subtract_row_medians_of(rows, runs, some, some.view(np.int32))
+
+
 # All kernels are in this one file: numba's cache would not see that a kernel of another file has changed. `bits` is
 # another view of the same memory: read as integers, the bits of float32 can be put in order 16 at once, NaN or not.
 
@@ -57,6 +66,32 @@ def _subtract_row_medians(rows, bits):  # type: ignore[no-untyped-def]
             numbers = rows[row]
             for i in range(len(numbers)):  # without a loop, the differences would go to an array of their own first
                 numbers[i] -= median
+
+
+@numba.njit(nogil=True, cache=True)
+def _subtract_row_medians_of(rows, runs, some, bits):  # type: ignore[no-untyped-def]
+    pace, floats, counts = _new_search()
+    for start in range(0, len(rows), _ROWS):
+        num_rows = min(len(rows) - start, _ROWS)
+        for i in range(num_rows):
+            _copy_runs(rows[start + i], runs, some[i])
+        _guess(some, 0, num_rows, pace, floats, counts)
+        for i in range(num_rows):
+            median = _row_median(bits[i], floats[:, i], counts[0, i])
+            numbers = rows[start + i]
+            for k in range(len(numbers)):
+                numbers[k] -= median
+
+
+@numba.njit(nogil=True, cache=True)
+def _copy_runs(numbers, runs, some):  # type: ignore[no-untyped-def]
+    filled = 0
+    for run in range(len(runs)):
+        count = runs[run, 1] - runs[run, 0]
+        source, target = numbers[runs[run, 0] : runs[run, 1]], some[filled : filled + count]
+        for k in range(count):
+            target[k] = source[k]
+        filled += count
 
 
 @numba.njit(nogil=True, cache=True)
