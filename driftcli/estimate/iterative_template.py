@@ -126,12 +126,13 @@ def _line_up(
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """Shift of each temporal bin (T,) in spatial bins, and the template (A, D) that they lead to.
 
-    The template starts as the temporal bin in the middle and then is the mean of all, each shifted to fit the last
-    template best; what leaves at one end of the shank comes in at the other.
+    The template starts as the temporal bin in the middle, or the nearest one that has peaks, and then is the mean of
+    all, each shifted to fit the last template best; what leaves at one end of the shank comes in at the other.
     """
     n_bins = len(histogram.starts) - 1
     shifts = np.zeros(n_bins, dtype=np.int64)
-    middle = np.arange(n_bins) == (n_bins // 2 - 1) % n_bins
+    filled = np.flatnonzero(np.diff(histogram.starts))
+    middle = np.arange(n_bins) == filled[np.abs(filled - (n_bins // 2 - 1) % n_bins).argmin()]
     template = _template(histogram, shifts, middle, shape)
     for _ in range(n_rounds):
         covariance = np.zeros((n_bins, 2 * max_shift + 1))

@@ -23,16 +23,22 @@ class Parameters(shared.InterpolateParameters):
 class Kernel:
     """Weights for the contacts of one shank.
 
-    positions_um: (C, 2) float64.
+    positions_um: (C, 2) float64; sources_um: (S, 2) float64, the contacts whose traces are used, by default all.
     """
 
-    def __init__(self, parameters: Parameters, positions_um: NDArray[np.float64]) -> None:
+    def __init__(
+        self,
+        parameters: Parameters,
+        positions_um: NDArray[np.float64],
+        sources_um: NDArray[np.float64] | None = None,
+    ) -> None:
         self._parameters = parameters
         self._positions_um = positions_um
+        self._sources_um = positions_um if sources_um is None else sources_um
 
     def weights(self, displacement_um: NDArray[np.float64]) -> NDArray[np.float64]:
-        """(C targets, C sources) float64 weights at contact + displacement; displacement_um: (C,) float64."""
-        distances = shared.distances_um(shared.moved(self._positions_um, displacement_um), self._positions_um)
+        """(C targets, S sources) float64 weights at contact + displacement; displacement_um: (C,) float64."""
+        distances = shared.distances_um(shared.moved(self._positions_um, displacement_um), self._sources_um)
         closest = np.argsort(distances, axis=1, kind="stable")[:, : self._parameters.num_closest]
         near = np.take_along_axis(distances, closest, axis=1)
         # relative to the closest: finite however close it is, and a contact at distance 0 takes all the weight
@@ -41,5 +47,5 @@ class Kernel:
         weights = np.zeros(distances.shape)
         np.put_along_axis(weights, closest, share / share.sum(axis=1, keepdims=True), axis=1)
         if self._parameters.border_mode != "force_extrapolate":
-            weights[~shared.inside(self._positions_um, displacement_um)] = 0.0
+            weights[~shared.inside(self._positions_um, displacement_um, self._sources_um)] = 0.0
         return weights

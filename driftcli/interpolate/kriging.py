@@ -32,19 +32,25 @@ class Parameters(shared.InterpolateParameters):
 class Kernel:
     """Weights for the contacts of one shank; the inverse is computed once.
 
-    positions_um: (C, 2) float64.
+    positions_um: (C, 2) float64; sources_um: (S, 2) float64, the contacts whose traces are used, by default all.
     """
 
-    def __init__(self, parameters: Parameters, positions_um: NDArray[np.float64]) -> None:
+    def __init__(
+        self,
+        parameters: Parameters,
+        positions_um: NDArray[np.float64],
+        sources_um: NDArray[np.float64] | None = None,
+    ) -> None:
         self._parameters = parameters
         self._positions_um = positions_um
-        covariance = self._covariance(positions_um) + _RIDGE * np.eye(len(positions_um))
+        self._sources_um = positions_um if sources_um is None else sources_um
+        covariance = self._covariance(self._sources_um) + _RIDGE * np.eye(len(self._sources_um))
         self._inverse = _invert_positive_definite(covariance)
 
     def weights(self, displacement_um: NDArray[np.float64]) -> NDArray[np.float64]:
-        """(C targets, C sources) float64 weights at contact + displacement; displacement_um: (C,) float64."""
+        """(C targets, S sources) float64 weights at contact + displacement; displacement_um: (C,) float64."""
         covariance = self._covariance(shared.moved(self._positions_um, displacement_um))
-        inside = shared.inside(self._positions_um, displacement_um)
+        inside = shared.inside(self._positions_um, displacement_um, self._sources_um)
         wanted = inside | (self._parameters.border_mode == "force_extrapolate")
         weights = _predict(covariance, self._inverse, wanted)
         sums = weights.sum(axis=1)
@@ -58,7 +64,7 @@ class Kernel:
         sigma_um, p = self._parameters.sigma_um, self._parameters.p
         with np.errstate(over="ignore"):  # of a tiny p it is endless
             reach_um = sigma_um * np.float64(-np.log(_NO_COVARIANCE)) ** (1 / p)
-        return np.asarray(_covary(targets_um, self._positions_um, sigma_um, p, reach_um))
+        return np.asarray(_covary(targets_um, self._sources_um, sigma_um, p, reach_um))
 
 
 @numba.njit(nogil=True, cache=True)

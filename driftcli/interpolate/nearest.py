@@ -18,18 +18,24 @@ class Parameters(shared.InterpolateParameters):
 class Kernel:
     """Weights for the contacts of one shank: a single 1 per target.
 
-    positions_um: (C, 2) float64.
+    positions_um: (C, 2) float64; sources_um: (S, 2) float64, the contacts whose traces are used, by default all.
     """
 
-    def __init__(self, parameters: Parameters, positions_um: NDArray[np.float64]) -> None:
+    def __init__(
+        self,
+        parameters: Parameters,
+        positions_um: NDArray[np.float64],
+        sources_um: NDArray[np.float64] | None = None,
+    ) -> None:
         self._parameters = parameters
         self._positions_um = positions_um
+        self._sources_um = positions_um if sources_um is None else sources_um
 
     def weights(self, displacement_um: NDArray[np.float64]) -> NDArray[np.float64]:
-        """(C targets, C sources) float64 weights at contact + displacement; displacement_um: (C,) float64."""
-        distances = shared.distances_um(shared.moved(self._positions_um, displacement_um), self._positions_um)
+        """(C targets, S sources) float64 weights at contact + displacement; displacement_um: (C,) float64."""
+        distances = shared.distances_um(shared.moved(self._positions_um, displacement_um), self._sources_um)
         weights = np.zeros(distances.shape)
         weights[np.arange(len(weights)), distances.argmin(axis=1)] = 1.0
         if self._parameters.border_mode != "force_extrapolate":
-            weights[~shared.inside(self._positions_um, displacement_um)] = 0.0
+            weights[~shared.inside(self._positions_um, displacement_um, self._sources_um)] = 0.0
         return weights

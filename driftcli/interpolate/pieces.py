@@ -1,9 +1,12 @@
 """The motion of one shank over time as pieces of constant displacement, each beginning at a fixed sample.
 
-With `nearest_bin` a piece is a temporal bin, from halfway to the bin before it until halfway to the next one. With
-`linear` the motion moves on between bin centres, and a piece goes on for as long as one displacement is within
-0.25 µm of the motion at every depth; so a slow drift has few pieces, however finely it was sampled. Where pieces begin
-depends on the motion and the sampling rate alone, never on how a recording is cut into chunks.
+With `nearest_bin` a piece is a temporal bin, from halfway to the bin before it until halfway to the next one, or a run
+of equal bins. With `linear` the motion moves on between bin centres, and a piece goes on for as long as one
+displacement is within 0.25 µm of the motion at every depth; so a slow drift has few pieces, however finely it was
+sampled. The same holds for `nearest_bin` where bins are shorter than any real one (see `driftcli.joining`).
+
+At a step that stands between two bins a piece begins, at the first sample at or after it. Where pieces begin depends
+on the motion and the sampling rate alone, never on how a recording is cut into chunks.
 """
 
 from __future__ import annotations
@@ -14,6 +17,7 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from driftcli.joining import join
 from driftcli.model import Motion, TimeLookup
 
 TOLERANCE_UM = 0.25
@@ -48,12 +52,12 @@ class Pieces:
 def cut(motion: Motion, time: TimeLookup, sampling_frequency_hz: float, num_samples: int) -> Pieces:
     """Cut a motion into the pieces of a recording of `num_samples`; sample n is at n / sampling_frequency_hz."""
     if time == "nearest_bin":
-        starts = _first_samples_at(motion.temporal_edges_s, sampling_frequency_hz)
+        runs = join(motion.displacement_um, motion.temporal_bins_s, motion.parted, TOLERANCE_UM)
+        starts = _first_samples_at(motion.temporal_edges_s[runs.first[1:] - 1], sampling_frequency_hz)
         starts = np.concatenate([np.zeros(1, np.int64), starts])
-        displacement = motion.displacement_um
-        still = (displacement == 0).all(axis=1)
+        displacement, still = runs.displacement_um, runs.still
     else:
-        bounds_s, displacement, still = _cut_linear(*_extended(motion, num_samples / sampling_frequency_hz))
+        bounds_s, displacement, still = _cut_linear(*_knots(motion, num_samples / sampling_frequency_hz))
         starts = _first_samples_at(bounds_s, sampling_frequency_hz)
     starts = np.maximum(starts, 0)
     # of pieces that begin at the same sample only the last one holds any
@@ -69,18 +73,24 @@ def _first_samples_at(times_s: NDArray[np.float64], sampling_frequency_hz: float
     return samples
 
 
-def _extended(motion: Motion, duration_s: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Bin centres and displacements, held constant from before sample 0 until after the end of the recording."""
-    centres, displacement = motion.temporal_bins_s, motion.displacement_um
-    times = np.concatenate([[min(centres[0], 0) - 1], centres, [max(centres[-1], duration_s) + 1]])
-    return times, np.concatenate([displacement[:1], displacement, displacement[-1:]])
+def _knots(motion: Motion, duration_s: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Times between which the motion is linear and its displacements there, the outer ones before and after everything.
+
+    A step between two bins is the same time twice: with the displacement of the bin before it and of the one after.
+    """
+    centres, parted = motion.temporal_bins_s, np.flatnonzero(motion.parted)
+    places = np.repeat(parted + 1, 2)
+    times = np.insert(centres, places, np.repeat(motion.temporal_edges_s[parted], 2))
+    bins = np.insert(np.arange(len(centres)), places, np.column_stack([parted, parted + 1]).ravel())
+    times = np.concatenate([[min(centres[0], 0) - 1], times, [max(centres[-1], duration_s) + 1]])
+    return times, motion.displacement_um[np.pad(bins, 1, mode="edge")]
 
 
 def _cut_linear(
     times_s: NDArray[np.float64], displacement_um: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.bool_]]:
     """Times at which the pieces of a piecewise linear motion begin, their displacements (P, W), whether still."""
-    # a piece ends after a window went twice the tolerance, or where standing still begins or ends
+    # a piece ends after a window went twice the tolerance, at a step, or where standing still begins or ends
     travel = np.abs(np.diff(displacement_um, axis=0)).max(axis=1).sum()
     most = int(travel / (2 * TOLERANCE_UM)) + 2 * len(times_s)
     bounds, middle, still = (np.empty(most), np.empty((most, displacement_um.shape[1])), np.empty(most, np.bool_))
@@ -98,6 +108,13 @@ def _follow(times_s, displacement_um, widest_um, bounds_s, middle_um, still):  #
     still[0] = _both_zero(displacement_um, 0)
     for segment in range(len(times_s) - 1):
         before, after = displacement_um[segment], displacement_um[segment + 1]
+        if times_s[segment] == times_s[segment + 1]:  # a step, with another segment behind it
+            middle_um[count] = (low + high) / 2
+            count += 1
+            bounds_s[count] = times_s[segment]
+            still[count] = _both_zero(displacement_um, segment + 1)
+            low[:], high[:] = after, after
+            continue
         if _both_zero(displacement_um, segment) != still[count]:
             middle_um[count] = (low + high) / 2
             count += 1

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from driftcli import model
 
 BorderMode = Literal["remove_channels", "force_extrapolate", "force_zeros"]
+BadChannels = Literal["interpolate", "keep", "zero"]
 
 DROPPED_WEIGHT = 1e-4  # the largest sum of |weight| that may be left out of one corrected trace
 
@@ -25,21 +26,31 @@ class InterpolateParameters(model.Parameters):
     border_mode: what becomes of a contact that the motion takes past the first or last contact of its shank.
         `remove_channels` leaves it out of the whole output, `force_zeros` gives zeros while it is outside,
         `force_extrapolate` lets the method extrapolate: no contact is lost unless the user says so.
+    bad_channels: what becomes of contacts that are no sources as something is wrong with them. `interpolate` gives them
+        traces from the good ones, but zeros to those out of the brain, which have nothing to be interpolated from;
+        `keep` leaves their traces as they are, `zero` gives zeros to all of them.
     time: how the motion is looked up between temporal bins: that of the nearest bin, or linear.
     """
 
     border_mode: BorderMode = "force_extrapolate"
+    bad_channels: BadChannels = "interpolate"
     time: model.TimeLookup = "nearest_bin"
 
 
 class Kernel(Protocol):
     """Weights of one method on one shank."""
 
-    def __init__(self, parameters: InterpolateParameters, positions_um: NDArray[np.float64]) -> None:
-        """positions_um: (C, 2) contacts of one shank."""
+    def __init__(
+        self,
+        parameters: InterpolateParameters,
+        positions_um: NDArray[np.float64],
+        sources_um: NDArray[np.float64] | None = None,
+    ) -> None:
+        """positions_um: (C, 2) contacts of one shank; sources_um: (S, 2) those whose traces may be used, S > 0; None:
+        all of them."""
 
     def weights(self, displacement_um: NDArray[np.float64]) -> NDArray[np.float64]:
-        """(C, C) float64 weights (targets, sources) for the displacement (C,) of each contact."""
+        """(C, S) float64 weights (targets, sources) for the displacement (C,) of each contact."""
 
 
 def moved(positions_um: NDArray[np.float64], displacement_um: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -54,13 +65,15 @@ def distances_um(targets_um: NDArray[np.float64], sources_um: NDArray[np.float64
     return np.sqrt(across * across + along * along)
 
 
-def inside(positions_um: NDArray[np.float64], displacement_um: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """Which contacts stay between the first and last depth of their shank, both included.
+def inside(
+    positions_um: NDArray[np.float64], displacement_um: NDArray[np.float64], sources_um: NDArray[np.float64]
+) -> NDArray[np.bool_]:
+    """Which contacts of a shank stay between the first and last depth of its sources, both included.
 
     displacement_um: (C,) or (T, C); x never changes, so it cannot leave.
     """
-    depths = positions_um[:, 1]
-    target = depths + displacement_um
+    depths = sources_um[:, 1]
+    target = positions_um[:, 1] + displacement_um
     return (target >= depths.min()) & (target <= depths.max())
 
 

@@ -51,7 +51,11 @@ def to_arrays(handover: Handover) -> dict[str, NDArray[Any]]:
         "shanks": facts.geometry.shanks,
         "columns": facts.columns,
         "probe": facts.probe_json,
+        "breaks": facts.breaks,
+        "origin": facts.origin,
     }
+    if facts.labels is not None:
+        recording["labels"] = facts.labels
     if facts.gain_to_uv is not None:
         recording["gain_to_uv"] = facts.gain_to_uv
     return arrays | {f"recording_{name}": np.asarray(value) for name, value in recording.items()}
@@ -84,5 +88,8 @@ def from_arrays(arrays: Mapping[str, NDArray[Any]]) -> Handover | None:
         columns=columns,
         gain_to_uv=of_recording("gain_to_uv").astype(float) if "recording_gain_to_uv" in arrays else None,
         probe_json=str(of_recording("probe")),
+        breaks=arrays.get("recording_breaks", np.empty(0)).astype(np.int64),
+        origin=int(arrays.get("recording_origin", np.array(0))),
+        labels=of_recording("labels").astype(np.uint8) if "recording_labels" in arrays else None,
     )
     return Handover(facts, preset, duration_s)

@@ -18,7 +18,7 @@ from driftcli.model import Geometry
 def write_kilosort_probe(path: Path, geometry: Geometry, columns: NDArray[np.int64]) -> None:
     """Write `chanMap`, `xc`, `yc`, `kcoords` and `n_chan`, contact by contact.
 
-    geometry: of the corrected recording's contacts, whose shanks are Kilosort's channel groups.
+    geometry: of the corrected recording's contacts that are to be sorted; their shanks are Kilosort's channel groups.
     columns: (C,) column of each in the corrected recording.
     """
     probe = {

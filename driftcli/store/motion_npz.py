@@ -4,25 +4,34 @@ from __future__ import annotations
 
 import re
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from driftcli.errors import InputError
 from driftcli.files import atomic
 from driftcli.model import Motion
 from driftcli.store import handover
 from driftcli.store.handover import ForeignMotion, Handover
-from driftcli.store.motion import MotionFile
+from driftcli.store.motion import MotionFile, of_shank
 
 _ARRAYS = ("displacement_um", "temporal_bins_s", "spatial_bins_um")
+_STEPS = "steps_s"
 _HINT = "it must hold " + ", ".join(f"shank0_{name}" for name in _ARRAYS)
 
 
 def write_npz_motion(path: Path, file: MotionFile) -> None:
-    """Write `shank<k>_displacement_um` (T, W), `_temporal_bins_s`, `_spatial_bins_um`, and the handover."""
+    """Write `shank<k>_displacement_um` (T, W), `_temporal_bins_s`, `_spatial_bins_um`, and the handover.
+
+    A motion that steps has `shank<k>_steps_s` as well.
+    """
     arrays = {
-        f"shank{shank}_{name}": getattr(motion, name) for shank, motion in file.motions.items() for name in _ARRAYS
+        f"shank{shank}_{name}": getattr(motion, name)
+        for shank, motion in file.motions.items()
+        for name in (*_ARRAYS, *([_STEPS] if len(motion.steps_s) else []))
     }
     with atomic(path) as part, part.open("wb") as out:
         np.savez(out, **arrays, **handover.to_arrays(Handover.of(file)))  # type: ignore[arg-type]
@@ -36,7 +45,7 @@ def read_npz_motion(path: Path) -> ForeignMotion:
         shanks = sorted({int(match[1]) for name in arrays if (match := re.match(r"shank(\d+)_", name))})
         if not shanks:
             raise InputError(f"{path} holds no motion", _HINT)
-        motions = {k: Motion(*(arrays[f"shank{k}_{name}"].astype(float) for name in _ARRAYS)) for k in shanks}
+        motions = {shank: _motion(path, shank, arrays) for shank in shanks}
         return ForeignMotion(motions, handover.from_arrays(arrays))
     except FileNotFoundError:
         raise InputError(f"{path} does not exist") from None
@@ -44,3 +53,12 @@ def read_npz_motion(path: Path) -> ForeignMotion:
         raise InputError(f"{path} has no array {error}", _HINT) from None
     except (OSError, EOFError, ValueError, TypeError, AttributeError, zipfile.BadZipFile) as error:
         raise InputError(f"{path} can't be read: {' '.join(str(error).split())}", _HINT) from None
+
+
+def _motion(path: Path, shank: int, arrays: Mapping[str, NDArray[Any]]) -> Motion:
+    displacement_um, temporal_bins_s, spatial_bins_um = (
+        arrays[f"shank{shank}_{name}"].astype(float) for name in _ARRAYS
+    )
+    steps_s = arrays.get(f"shank{shank}_{_STEPS}", np.empty(0)).astype(float)
+    with of_shank(path, shank):
+        return Motion(displacement_um, temporal_bins_s, spatial_bins_um, steps_s)

@@ -7,7 +7,11 @@ One shank has the folder itself, several have `shank0`, `shank1`, ... in it. Eac
 SpikeInterface's `interpolate_motion` mixes the first temporal bin with the second and the last with the one before it,
 as it looks a bin up halfway between its edges, the outermost of which lie at the centres of the outer bins; between
 exactly two bins it leaves the edge unset. So a bin is added before the first and after the last, equal to it: the
-traces are then those of `apply`, for bins of one length. Reading takes these bins off again.
+traces are then those of `apply`, for bins of one length.
+
+Its motion knows no steps. Where ours steps between two bins, a bin equal to the one before is added just before the
+step and one equal to the one after just after it, so that the edge between them is there; the bins next to the step are
+then not of one length. Reading takes all that was added off again.
 """
 
 from __future__ import annotations
@@ -17,7 +21,7 @@ import os
 import re
 import shutil
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -30,10 +34,11 @@ from driftcli.files import part_path, refuse_existing, write_error
 from driftcli.model import Motion
 from driftcli.store import handover
 from driftcli.store.handover import ForeignMotion, Handover
-from driftcli.store.motion import MotionFile
+from driftcli.store.motion import MotionFile, of_shank
 
 _INFO = "spikeinterface_info.json"
 _HANDOVER = "driftcli.npz"
+_BEFORE_STEP_S = 3e-6  # where a bin is added; that after it is at a third of this, so that their edge is 1 µs early
 _FORMAT_VERSION = "0.105.3"  # of SpikeInterface, whose layout this is
 
 
@@ -41,9 +46,13 @@ def write_spikeinterface_motion(folder: Path, file: MotionFile, overwrite: bool 
     """Write the folder, or put it in the place of one that holds such a motion. Raises OutputError."""
     claim_folder(folder, overwrite)
     with _atomic_folder(folder) as part:
-        for shank, motion in file.motions.items():
-            _write_shank(part if len(file.motions) == 1 else part / f"shank{shank}", motion)
         added = {"shanks": np.array(sorted(file.motions)), "padding_bins": np.array(1)}
+        for shank, motion in file.motions.items():
+            stepping = _with_step_bins(motion)
+            _write_shank(part if len(file.motions) == 1 else part / f"shank{shank}", stepping)
+            if len(motion.steps_s):
+                added[f"shank{shank}_steps_s"] = motion.steps_s
+                added[f"shank{shank}_step_bins_s"] = np.setdiff1d(stepping.temporal_bins_s, motion.temporal_bins_s)
         np.savez(part / _HANDOVER, **added, **handover.to_arrays(Handover.of(file)))  # type: ignore[arg-type]
 
 
@@ -60,12 +69,22 @@ def read_spikeinterface_motion(folder: Path) -> ForeignMotion:
     try:
         arrays = _read_added(folder / _HANDOVER)
         only = int(arrays["shanks"][0]) if "shanks" in arrays else 0
-        motions = {only if shank is None else shank: _read_shank(each) for shank, each in folders.items()}
-        if "padding_bins" in arrays:
-            motions = {shank: _without_padding(motion) for shank, motion in motions.items()}
+        by_shank = {only if shank is None else shank: each for shank, each in folders.items()}
+        motions = {shank: _motion(each, shank, arrays) for shank, each in by_shank.items()}
         return ForeignMotion(motions, handover.from_arrays(arrays))
     except (OSError, EOFError, ValueError, TypeError, KeyError, AttributeError, zipfile.BadZipFile) as error:
         raise InputError(f"{folder} can't be read: {' '.join(str(error).split())}", "save the motion again") from None
+
+
+def _motion(folder: Path, shank: int, added: Mapping[str, NDArray[Any]]) -> Motion:
+    """The motion of one shank. added: what driftcli.npz says was added to it."""
+    motion = _read_shank(folder, shank)
+    if "padding_bins" in added:
+        motion = _without_padding(motion)
+    if f"shank{shank}_steps_s" not in added:
+        return motion
+    with of_shank(folder, shank):
+        return _without_step_bins(motion, added[f"shank{shank}_steps_s"], added[f"shank{shank}_step_bins_s"])
 
 
 def _write_shank(folder: Path, motion: Motion) -> None:
@@ -92,6 +111,30 @@ def _without_padding(motion: Motion) -> Motion:
     if len(displacement_um) < 3 or (displacement_um[[0, -1]] != displacement_um[[1, -2]]).any():
         return motion
     return Motion(displacement_um[1:-1].copy(), motion.temporal_bins_s[1:-1].copy(), motion.spatial_bins_um)
+
+
+def _with_step_bins(motion: Motion) -> Motion:
+    """The motion for a program without steps: a bin more on either side of each, equal to the next one on that side."""
+    bins = np.column_stack([np.flatnonzero(motion.parted), np.flatnonzero(motion.parted) + 1])
+    centres_s, step_s = motion.temporal_bins_s[bins], motion.temporal_edges_s[bins[:, 0]]
+    # no rounding may take the edge past the sample at the step, however near to it a bin is
+    before_s = np.maximum(step_s - _BEFORE_STEP_S, centres_s[:, 0])
+    after_s = np.minimum(step_s + (step_s - before_s) / 3, centres_s[:, 1])
+    added_s = np.column_stack([before_s, after_s])
+    needed = added_s != centres_s
+    times_s = np.concatenate([motion.temporal_bins_s, added_s[needed]])
+    displacement_um = np.concatenate([motion.displacement_um, motion.displacement_um[bins[needed]]])
+    order = np.argsort(times_s)
+    return Motion(displacement_um[order], times_s[order], motion.spatial_bins_um)
+
+
+def _without_step_bins(motion: Motion, steps_s: NDArray[np.float64], added_s: NDArray[np.float64]) -> Motion:
+    """The motion as it was before `_with_step_bins`; one in which somebody changed bins at a step keeps all of them."""
+    times_s, displacement_um = motion.temporal_bins_s, motion.displacement_um
+    added = np.isin(times_s, added_s)
+    equal = np.pad((displacement_um[1:] == displacement_um[:-1]).all(axis=1), 1)
+    kept = ~added if (equal[1:] | equal[:-1])[added].all() else np.ones(len(times_s), bool)
+    return Motion(displacement_um[kept], times_s[kept], motion.spatial_bins_um, steps_s)
 
 
 @contextmanager
@@ -151,7 +194,7 @@ def _folders_of_shanks(folder: Path) -> dict[int | None, Path]:
     return dict(sorted(found.items(), key=lambda item: item[0] or 0))
 
 
-def _read_shank(folder: Path) -> Motion:
+def _read_shank(folder: Path, shank: int) -> Motion:
     info = json.loads((folder / _INFO).read_text(encoding="utf-8"))
     if info.get("object") != "Motion":
         raise InputError(f"{folder} holds a {info.get('object')}, no motion", "give what Motion.save wrote")
@@ -161,7 +204,8 @@ def _read_shank(folder: Path) -> Motion:
             raise InputError(what, "save each segment as a motion along y of its own")
     names = ("displacement_seg0", "temporal_bins_s_seg0", "spatial_bins_um")
     displacement_um, temporal_bins_s, spatial_bins_um = (_load(folder / f"{name}.npy") for name in names)
-    return Motion(displacement_um, temporal_bins_s, spatial_bins_um)
+    with of_shank(folder, shank):
+        return Motion(displacement_um, temporal_bins_s, spatial_bins_um)
 
 
 def _load(path: Path) -> NDArray[np.float64]:

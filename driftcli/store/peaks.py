@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryFile
@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from driftcli.files import write_error
-from driftcli.model import DepthPeaks, Peaks, RecordingFacts, Settings
+from driftcli.model import DepthPeaks, Mask, Peaks, RecordingFacts, Settings
 from driftcli.store import schema
 
 _COLUMNS = {
@@ -32,12 +32,17 @@ _PIECE_ROWS = 1 << 20
 
 @dataclass(frozen=True)
 class PeaksFile:
-    """All that `peaks.h5` holds. noise_levels: (C,) float64 in the recording's amplitude unit."""
+    """All that `peaks.h5` holds.
+
+    noise_levels: (C,) float64 in the recording's amplitude unit; NaN for contacts that weren't used.
+    mask: what the estimate is to leave out; peaks within it are among the peaks all the same.
+    """
 
     facts: RecordingFacts
     preset: dict[str, Any]
     noise_levels: NDArray[np.float64]
     peaks: Peaks
+    mask: Mask
 
 
 class PeakSpool:
@@ -95,11 +100,17 @@ class PeakSpool:
 
 
 def write_peaks(
-    path: Path, spool: PeakSpool, facts: RecordingFacts, settings: Settings, noise_levels: NDArray[np.float64]
+    path: Path,
+    spool: PeakSpool,
+    facts: RecordingFacts,
+    settings: Settings,
+    noise_levels: NDArray[np.float64],
+    mask: Mask,
 ) -> None:
     """Write `peaks.h5`; see the README for its layout."""
     with schema.create(path, "peaks", settings.to_dict()) as file:
         schema.put_facts(file, facts)
+        schema.put_mask(file, mask, facts.sampling_frequency_hz)
         schema.put(file, "noise_levels", noise_levels, facts.amplitude_unit, "noise level (MAD) of each contact")
         group = file.create_group("peaks")
         amplitude = _amplitude_name(facts)
@@ -126,7 +137,8 @@ def read_peaks(path: Path) -> PeaksFile:
     with schema.opened(path, "peaks") as file:
         facts, group = _facts_and_peaks(file)
         peaks = _rows(group, facts, [name for name in _LOCATIONS if name in group], slice(None))
-        return PeaksFile(facts, schema.get_preset(file), file["noise_levels"][()], peaks)
+        mask = schema.get_mask(file, facts.sampling_frequency_hz)
+        return PeaksFile(facts, schema.get_preset(file), file["noise_levels"][()], peaks, mask)
 
 
 @dataclass(frozen=True)
@@ -136,6 +148,7 @@ class PeaksByShank:
     path: Path
     facts: RecordingFacts
     counts: dict[int, int]
+    mask: Mask
 
     @classmethod
     def open(cls, path: Path) -> PeaksByShank:
@@ -146,21 +159,22 @@ class PeaksByShank:
             for piece in _pieces(group, facts):
                 for shank in counts:
                     counts[shank] += int(np.count_nonzero(facts.geometry.shanks[piece.channel_index] == shank))
-            return cls(path, facts, counts)
+            return cls(path, facts, counts, schema.get_mask(file, facts.sampling_frequency_hz))
 
-    def read(self, shank: int) -> DepthPeaks:
-        """The peaks of one shank. Never holds more of the others than a piece. Raises InputError as `open` does."""
-        columns = DepthPeaks(*(np.empty(self.counts[shank]) for _ in range(3)))
-        filled = 0
+    def read(self, shanks: Collection[int]) -> DepthPeaks:
+        """The peaks of one shank or several. Never holds more of the others than a piece. Raises InputError as `open`
+        does."""
+        count, filled = sum(self.counts[shank] for shank in shanks), 0
+        columns = DepthPeaks(*(np.empty(count) for _ in range(3)))
         with schema.opened(self.path, "peaks") as file:
             for piece in _pieces(file["peaks"], self.facts):
-                here = self.facts.geometry.shanks[piece.channel_index] == shank
+                here = np.isin(self.facts.geometry.shanks[piece.channel_index], list(shanks))
                 rows = slice(filled, filled + int(np.count_nonzero(here)))
                 columns.time_s[rows] = piece.sample_index[here] / self.facts.sampling_frequency_hz
                 columns.depth_um[rows] = piece.location["y_um"][here]
                 columns.amplitude[rows] = piece.amplitude[here]
                 filled = rows.stop
-            if filled < self.counts[shank]:
+            if filled < count:
                 raise ValueError("it became shorter while it was read")
         return columns
 

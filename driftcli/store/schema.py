@@ -18,7 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 from driftcli import __version__
 from driftcli.errors import InputError
 from driftcli.files import atomic
-from driftcli.model import Geometry, RecordingFacts
+from driftcli.model import CONTACT_LABELS, MASK_REASONS, Geometry, Mask, RecordingFacts
 
 SCHEMA_VERSION = 1
 _CHUNK_ROWS = 65_536
@@ -82,14 +82,39 @@ def put_facts(file: h5py.File, facts: RecordingFacts) -> None:
     group.attrs["num_columns"] = facts.num_columns
     group.attrs["dtype"] = facts.dtype
     group.attrs["offset_bytes"] = facts.offset_bytes
+    group.attrs["origin"] = facts.origin
     put(group, "contact_positions_um", facts.geometry.positions_um, "um", "x and y of each contact, in probe order")
     put(group, "shanks", facts.geometry.shanks, "", "shank of each contact")
     put(group, "columns", facts.columns, "", "column of the file that holds each contact")
     if facts.gain_to_uv is not None:
         put(group, "gain_to_uv", facts.gain_to_uv, "uV per count", "gain of each contact")
+    put(group, "breaks", facts.breaks, "samples", "samples that don't follow the one before in time: files begin there")
+    if facts.labels is not None:
+        described = f"what is wrong with each contact: {', '.join(f'{i} {w}' for i, w in enumerate(CONTACT_LABELS))}"
+        put(group, "labels", facts.labels, "", described)
     probe = group.create_dataset("probe", data=facts.probe_json)
     probe.attrs["unit"] = ""
     probe.attrs["description"] = "the probe as probeinterface JSON"
+
+
+def put_mask(file: h5py.File, mask: Mask, sampling_frequency_hz: float) -> None:
+    """Store what is left out of the estimate, in seconds, in the group `mask`."""
+    group = file.create_group("mask")
+    spans_s = mask.in_seconds(sampling_frequency_hz)
+    put(group, "spans_s", spans_s, "s", "beginning and end of each span that the estimate leaves out")
+    described = f"why it is left out: {', '.join(f'{i} {reason}' for i, reason in enumerate(MASK_REASONS))}"
+    put(group, "reasons", mask.reasons, "", described)
+
+
+def get_mask(file: h5py.File, sampling_frequency_hz: float) -> Mask:
+    """What `put_mask` stored, in samples; files of earlier versions have none."""
+    if "mask" not in file:
+        return Mask()
+    spans = np.rint(_array(file["mask"], "spans_s", float) * sampling_frequency_hz).astype(np.int64).reshape(-1, 2)
+    reasons = _array(file["mask"], "reasons", np.uint8)
+    if reasons.shape != spans[:, 0].shape or (reasons >= len(MASK_REASONS)).any():
+        raise ValueError("its mask is none")
+    return Mask(spans[:, 0], spans[:, 1], reasons)
 
 
 def get_facts(file: h5py.File) -> RecordingFacts | None:
@@ -107,6 +132,9 @@ def get_facts(file: h5py.File) -> RecordingFacts | None:
         columns=_array(group, "columns", np.int64),
         gain_to_uv=_array(group, "gain_to_uv", float) if "gain_to_uv" in group else None,
         probe_json=group["probe"].asstr()[()],
+        breaks=_array(group, "breaks", np.int64) if "breaks" in group else np.empty(0, np.int64),
+        origin=int(group.attrs.get("origin", 0)),
+        labels=_array(group, "labels", np.uint8) if "labels" in group else None,
     )
 
 

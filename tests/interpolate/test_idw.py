@@ -37,6 +37,19 @@ def test_weights(small_np1, extrapolate, num_closest, amount):
     np.testing.assert_allclose(weights, expected, atol=1e-12)
 
 
+@pytest.mark.parametrize("extrapolate", [True, False])
+@pytest.mark.parametrize("num_closest", [1, 3, 50])
+@pytest.mark.parametrize("amount", [0.0, 7.25, -20.0])
+def test_weights_of_some_sources(small_np1, extrapolate, num_closest, amount):
+    displacement = np.full(len(small_np1), amount)
+    sources = small_np1[[3, 4, 5, 8, 9, 19, 20, 26]]
+    mode = "force_extrapolate" if extrapolate else "force_zeros"
+    weights = Kernel(Parameters(num_closest=num_closest, border_mode=mode), small_np1, sources).weights(displacement)
+    expected = oracle.idw_weights(small_np1, displacement, num_closest, extrapolate, sources)
+    assert weights.shape == (32, 8)
+    np.testing.assert_allclose(weights, expected, atol=1e-12)
+
+
 def test_without_displacement_weights_are_the_identity(small_np1):
     weights = Kernel(Parameters(), small_np1).weights(np.zeros(len(small_np1)))
     np.testing.assert_array_equal(weights, np.eye(len(small_np1)))

@@ -7,7 +7,7 @@ import pytest
 from driftcli.errors import InputError
 from driftcli.interpolate import idw, interpolator, kriging, nearest
 from driftcli.interpolate.interpolator import Interpolator
-from driftcli.model import Geometry, Motion
+from driftcli.model import CONTACT_LABELS, Geometry, Motion
 from oracles import interpolate as oracle
 
 RATE = 1000.0
@@ -42,13 +42,13 @@ def two_shanks(small_np1):
     return Geometry(positions, shanks)
 
 
-def _oracle_weights(module, positions, displacement, extrapolate):
+def _oracle_weights(module, positions, displacement, extrapolate, sources=None):
     if module is kriging:
-        dense = oracle.kriging_weights(positions, displacement, 20.0, 2, extrapolate)
+        dense = oracle.kriging_weights(positions, displacement, 20.0, 2, extrapolate, sources)
         return oracle.drop_smallest(dense, 1e-4)
     if module is idw:
-        return oracle.idw_weights(positions, displacement, 3, extrapolate)
-    return oracle.nearest_weights(positions, displacement, extrapolate)
+        return oracle.idw_weights(positions, displacement, 3, extrapolate, sources)
+    return oracle.nearest_weights(positions, displacement, extrapolate, sources)
 
 
 def _expected(module, geometry, motions, traces, start, extrapolate):
@@ -254,3 +254,108 @@ def test_the_motion_may_be_sampled_finer_than_the_recording(probe):
     subject = Interpolator(nearest.Kernel, parameters, probe, {0: motion}, RATE, 100)
     expected = _expected(nearest, probe, {0: motion}, traces, 0, True)
     np.testing.assert_allclose(subject(traces, 0), expected)
+
+
+@pytest.fixture
+def labels():
+    """Of `two_shanks`: one of each kind, at an end, next to each other, and on both shanks."""
+    of_contact = {0: "dead", 2: "noisy", 9: "reference", 14: "excluded", 29: "out_of_brain", 31: "out_of_brain"}
+    labels = np.zeros(32, np.uint8)
+    for contact, label in of_contact.items():
+        labels[contact] = CONTACT_LABELS.index(label)
+    return labels
+
+
+def _of_good(module, positions, displacement, good, extrapolate):
+    """The oracle's weights (targets, sources) among all contacts, of which only the good ones give anything."""
+    weights = np.zeros((len(positions), len(positions)))
+    weights[:, good] = _oracle_weights(module, positions, displacement, extrapolate, positions[good])
+    return weights
+
+
+@pytest.mark.parametrize("mode", ["force_extrapolate", "force_zeros"])
+@pytest.mark.parametrize("bad_channels", ["interpolate", "keep", "zero"])
+@pytest.mark.parametrize("module", METHODS)
+def test_bad_contacts_give_nothing_and_get_what_is_asked_for(two_shanks, labels, module, bad_channels, mode):
+    parameters = _parameters(module, border_mode=mode, bad_channels=bad_channels)
+    motions = {2: _still(6.0), 5: _still(-9.0)}
+    traces = _traces(40, 32)
+    expected = np.zeros(traces.shape)
+    for shank, on_shank in two_shanks.each_shank():
+        displacement = np.full(16, motions[shank].displacement_um[0, 0])
+        good = labels[on_shank] == 0
+        weights = _of_good(module, two_shanks.positions_um[on_shank], displacement, good, mode == "force_extrapolate")
+        expected[:, on_shank] = oracle.corrected(traces[:, on_shank], lambda sample, weights=weights: weights)
+    if bad_channels == "keep":
+        expected[:, labels > 0] = traces[:, labels > 0]
+    zero = labels == CONTACT_LABELS.index("out_of_brain") if bad_channels == "interpolate" else labels > 0
+    if bad_channels != "keep":
+        expected[:, zero] = 0
+    traces[:, labels > 0] += np.where(bad_channels == "keep", 0, 1e6)  # heard by nobody
+    corrected = Interpolator(module.Kernel, parameters, two_shanks, motions, RATE, 40, labels)(traces, 0)
+    np.testing.assert_allclose(corrected, expected, atol=2e-3)
+
+
+@pytest.mark.parametrize("bad_channels", ["interpolate", "keep", "zero"])
+@pytest.mark.parametrize("module", METHODS)
+def test_what_is_on_bad_contacts_changes_no_bit_of_the_others(two_shanks, labels, module, bad_channels):
+    parameters = _parameters(module, bad_channels=bad_channels)
+    motions = {2: _motion(seed=2), 5: _motion(seed=5)}
+    subject = Interpolator(module.Kernel, parameters, two_shanks, motions, RATE, 800, labels)
+    traces = _traces(800, 32)
+    before = subject(traces, 0)
+    traces[:, labels > 0] = np.nan
+    after = subject(traces, 0)
+    others = labels == 0 if bad_channels == "keep" else slice(None)
+    assert before[:, others].tobytes() == after[:, others].tobytes()
+    assert np.isfinite(after[:, others]).all()
+
+
+@pytest.mark.parametrize("module", METHODS)
+def test_a_shank_without_good_contacts_gets_nothing_of_the_other(two_shanks, module):
+    labels = np.where(two_shanks.shanks == 5, CONTACT_LABELS.index("dead"), 0).astype(np.uint8)
+    motions = {2: _motion(seed=2), 5: _motion(seed=5)}
+    corrected = Interpolator(module.Kernel, _parameters(module), two_shanks, motions, RATE, 800, labels)(
+        _traces(800, 32), 0
+    )
+    assert not corrected[:, two_shanks.shanks == 5].any()
+    assert corrected[:, two_shanks.shanks == 2].any(axis=0).all()
+
+
+@pytest.mark.parametrize("module", METHODS)
+def test_remove_channels_asks_how_far_the_good_contacts_reach(two_shanks, module):
+    """The upper two rows of shank 2 are bad: nothing beyond the good ones can be interpolated, bad or good."""
+    labels = np.zeros(32, np.uint8)
+    labels[[24, 26, 28, 30]] = CONTACT_LABELS.index("noisy")
+    motions = {2: _still(15.0), 5: _still()}
+    depths, on_shank = two_shanks.depths_um, two_shanks.shanks == 2
+    assert depths[on_shank].max() == 140
+    for bad_channels in ("interpolate", "zero", "keep"):
+        parameters = _parameters(module, border_mode="remove_channels", bad_channels=bad_channels)
+        subject = Interpolator(module.Kernel, parameters, two_shanks, motions, RATE, 800, labels)
+        stays = ~on_shank | (depths + 15 <= 100) | ((labels > 0) & (bad_channels == "keep"))
+        np.testing.assert_array_equal(subject.kept_contacts, np.flatnonzero(stays))
+        traces = _traces(50, 32)
+        corrected = dict(zip(subject.kept_contacts.tolist(), subject(traces, 0).T, strict=True))
+        for contact in np.flatnonzero(stays & (labels > 0)):
+            np.testing.assert_array_equal(corrected[contact], traces[:, contact])
+
+
+@pytest.mark.parametrize(
+    ("bad_channels", "label", "still"),
+    [
+        ("keep", "noisy", True),
+        ("interpolate", "noisy", False),
+        ("zero", "noisy", False),
+        ("interpolate", "out_of_brain", False),
+        ("interpolate", "good", True),
+    ],
+)
+def test_without_motion_traces_stay_only_if_all_contacts_keep_their_own(two_shanks, bad_channels, label, still):
+    labels = np.zeros(32, np.uint8)
+    labels[7] = CONTACT_LABELS.index(label)
+    parameters = nearest.Parameters(bad_channels=bad_channels)
+    subject = Interpolator(nearest.Kernel, parameters, two_shanks, {2: _still(), 5: _still()}, RATE, 100, labels)
+    assert subject.is_still(0, 100) == still
+    traces = _traces(100, 32)
+    assert (subject(traces, 0).tobytes() == traces.tobytes()) == still

@@ -135,6 +135,23 @@ def test_a_target_far_from_every_contact_is_zero_not_nan():
     assert np.isfinite(weights).all()
 
 
+@pytest.mark.parametrize("extrapolate", [True, False])
+@pytest.mark.parametrize("kind", ["rigid", "wave"])
+def test_weights_of_some_sources(small_np1, displacements, kind, extrapolate):
+    """Both ends and a run in the middle are no sources; what lies beyond those that are is outside."""
+    displacement = displacements[kind](small_np1)
+    sources = small_np1[[3, 4, 5, 8, 9, 11, 12, 19, 20, 21, 23, 26, 28]]
+    mode = "force_extrapolate" if extrapolate else "force_zeros"
+    weights = Kernel(Parameters(p=2, border_mode=mode), small_np1, sources).weights(displacement)
+    expected = oracle.kriging_weights(small_np1, displacement, 20.0, 2, extrapolate, sources)
+    np.testing.assert_allclose(weights, oracle.drop_smallest(expected, 1e-4), atol=1e-6)
+    inside = [
+        oracle.is_inside(sources, place) for place in small_np1 + np.column_stack([0 * displacement, displacement])
+    ]
+    assert 0 < sum(inside) < len(inside)
+    np.testing.assert_allclose(weights.sum(axis=1)[inside], 1, atol=2e-4)
+
+
 def test_every_parameter_changes_the_weights(small_np1, displacements):
     displacement = displacements["rigid"](small_np1)
     base = Kernel(Parameters(), small_np1).weights(displacement)

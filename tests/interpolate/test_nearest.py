@@ -29,6 +29,17 @@ def test_weights(small_np1, extrapolate, amount):
     np.testing.assert_array_equal(weights, oracle.nearest_weights(small_np1, displacement, extrapolate))
 
 
+@pytest.mark.parametrize("extrapolate", [True, False])
+@pytest.mark.parametrize("amount", [0.0, 7.25, -20.0])
+def test_weights_of_some_sources(small_np1, extrapolate, amount):
+    displacement = np.full(len(small_np1), amount)
+    sources = small_np1[[3, 4, 5, 8, 9, 19, 20, 26]]
+    mode = "force_extrapolate" if extrapolate else "force_zeros"
+    weights = Kernel(Parameters(border_mode=mode), small_np1, sources).weights(displacement)
+    expected = oracle.nearest_weights(small_np1, displacement, extrapolate, sources)
+    np.testing.assert_array_equal(weights, expected)
+
+
 def test_border_mode_changes_the_weights(small_np1):
     displacement = np.full(len(small_np1), 30.0)
     sums = {

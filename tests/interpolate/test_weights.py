@@ -32,9 +32,11 @@ def test_drop_smallest_of_small_and_large_weights():
 
 def test_inside_includes_the_ends():
     positions = np.array([[0.0, 0.0], [5.0, 20.0], [0.0, 40.0]])
-    assert shared.inside(positions, np.array([0.0, -20.0, 0.0])).tolist() == [True, True, True]
-    assert shared.inside(positions, np.array([-0.1, 20.1, 0.1])).tolist() == [False, False, False]
-    assert shared.inside(positions, np.array([[0.0, 0, 0], [1, 1, 1]])).tolist() == [[True] * 3, [True, True, False]]
+    assert shared.inside(positions, np.array([0.0, -20.0, 0.0]), positions).tolist() == [True, True, True]
+    assert shared.inside(positions, np.array([-0.1, 20.1, 0.1]), positions).tolist() == [False, False, False]
+    moves = np.array([[0.0, 0, 0], [1, 1, 1]])
+    assert shared.inside(positions, moves, positions).tolist() == [[True] * 3, [True, True, False]]
+    assert shared.inside(positions, moves, positions[:2]).tolist() == [[True, True, False], [True, False, False]]
 
 
 @pytest.mark.parametrize(("field", "default"), [("border_mode", "force_extrapolate"), ("time", "nearest_bin")])

@@ -5,33 +5,38 @@ import math
 import numpy as np
 
 
-def kriging_weights(positions, displacement, sigma, p, extrapolate):
-    """Dense (targets, sources) weights by numpy's general pseudo-inverse, as the reference program has them."""
+def kriging_weights(positions, displacement, sigma, p, extrapolate, sources=None):
+    """Dense (targets, sources) weights by numpy's general pseudo-inverse, as the reference program has them.
+
+    sources: here and below, positions of the contacts whose traces are used, if not of all.
+    """
+    sources = positions if sources is None else sources
     moved = positions.copy()
     moved[:, 1] += displacement
 
     def covariance(a, b):
         return math.exp(-((math.dist(a, b) / sigma) ** p))
 
-    among = np.array([[covariance(a, b) for b in positions] for a in positions])
-    to_targets = np.array([[covariance(a, b) for b in positions] for a in moved])
-    weights = to_targets @ np.linalg.pinv(among + 1e-6 * np.eye(len(positions)))
+    among = np.array([[covariance(a, b) for b in sources] for a in sources])
+    to_targets = np.array([[covariance(a, b) for b in sources] for a in moved])
+    weights = to_targets @ np.linalg.pinv(among + 1e-6 * np.eye(len(sources)))
     for target in range(len(weights)):
-        if is_inside(positions, moved[target]):
+        if is_inside(sources, moved[target]):
             weights[target] /= weights[target].sum()
         elif not extrapolate:
             weights[target] = 0
     return weights
 
 
-def idw_weights(positions, displacement, num_closest, extrapolate):
+def idw_weights(positions, displacement, num_closest, extrapolate, sources=None):
     """1 / distance of the closest contacts, scaled to sum 1; a contact at distance 0 alone; ties to the lower index."""
-    weights = np.zeros((len(positions), len(positions)))
+    sources = positions if sources is None else sources
+    weights = np.zeros((len(positions), len(sources)))
     for target, (x, y) in enumerate(positions):
         here = (x, y + displacement[target])
-        if not extrapolate and not is_inside(positions, here):
+        if not extrapolate and not is_inside(sources, here):
             continue
-        closest = sorted((math.dist(here, source), index) for index, source in enumerate(positions))[:num_closest]
+        closest = sorted((math.dist(here, source), index) for index, source in enumerate(sources))[:num_closest]
         if closest[0][0] == 0:
             weights[target, closest[0][1]] = 1
             continue
@@ -41,19 +46,20 @@ def idw_weights(positions, displacement, num_closest, extrapolate):
     return weights
 
 
-def nearest_weights(positions, displacement, extrapolate):
+def nearest_weights(positions, displacement, extrapolate, sources=None):
     """1 for the nearest contact, the lowest of several."""
-    weights = np.zeros((len(positions), len(positions)))
+    sources = positions if sources is None else sources
+    weights = np.zeros((len(positions), len(sources)))
     for target, (x, y) in enumerate(positions):
         here = (x, y + displacement[target])
-        if extrapolate or is_inside(positions, here):
-            weights[target, min((math.dist(here, s), i) for i, s in enumerate(positions))[1]] = 1
+        if extrapolate or is_inside(sources, here):
+            weights[target, min((math.dist(here, s), i) for i, s in enumerate(sources))[1]] = 1
     return weights
 
 
-def is_inside(positions, point):
-    """Whether a point is in the box that holds all contacts, its sides included."""
-    return all(min(positions[:, dim]) <= point[dim] <= max(positions[:, dim]) for dim in (0, 1))
+def is_inside(sources, point):
+    """Whether a point lies between the lowest and the highest source, both included."""
+    return min(sources[:, 1]) <= point[1] <= max(sources[:, 1])
 
 
 def drop_smallest(weights, limit):
@@ -69,8 +75,19 @@ def drop_smallest(weights, limit):
     return result
 
 
-def displacement(motion, bins, windows, time, depth, how):
-    """Displacement at one time and depth. motion: (bins, windows); how: nearest_bin or linear."""
+def displacement(motion, bins, windows, time, depth, how, steps=()):
+    """Displacement at one time and depth. motion: (bins, windows); how: nearest_bin or linear.
+
+    Only bins of the time's side of all steps count; where there is none, the nearest of all bins.
+    """
+
+    def side(when):
+        return sum(step <= when for step in steps)
+
+    there = [index for index in range(len(bins)) if side(bins[index]) == side(time)]
+    if not there:
+        there, how = list(range(len(bins))), "nearest_bin"
+    bins, motion = [bins[index] for index in there], [motion[index] for index in there]
     if how == "linear":
         return float(np.interp(time, bins, [np.interp(depth, windows, row) for row in motion]))
     best = 0

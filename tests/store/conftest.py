@@ -1,5 +1,7 @@
 """Motions of several shapes, and a motion.h5 with all that it can carry."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -34,3 +36,12 @@ def motion_file(tmp_path, motions):
 @pytest.fixture
 def one_shank():
     return MotionFile(None, presets.load("kilosort_like").to_dict(), 7.0, {3: motion_of(7, 3)})
+
+
+@pytest.fixture
+def stepping():
+    """Two shanks that step: one between bins and once more after all of them, the other in the middle of a bin."""
+    motions = {0: motion_of(7, 3), 4: motion_of(9, 2, seed=1, bin_s=0.7)}
+    steps_s = {0: np.array([3.0, 50.0]), 4: np.array([2.2])}
+    motions = {shank: replace(motion, steps_s=steps_s[shank]) for shank, motion in motions.items()}
+    return MotionFile(None, presets.load("kilosort_like").to_dict(), 7.0, motions)

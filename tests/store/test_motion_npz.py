@@ -26,7 +26,7 @@ def require_same_handover(handover, file):
 def require_same_motions(read, written):
     assert set(read) == set(written)
     for shank, motion in written.items():
-        for name in ("displacement_um", "temporal_bins_s", "spatial_bins_um"):
+        for name in ("displacement_um", "temporal_bins_s", "spatial_bins_um", "steps_s"):
             np.testing.assert_array_equal(getattr(read[shank], name), getattr(motion, name))
             assert getattr(read[shank], name).dtype == np.float64
 
@@ -43,6 +43,13 @@ def test_a_motion_without_recording_comes_back(tmp_path, one_shank):
     read = read_npz_motion(tmp_path / "m.npz")
     require_same_motions(read.motions, one_shank.motions)
     require_same_handover(read.handover, one_shank)
+
+
+def test_steps_come_back(tmp_path, stepping):
+    write_npz_motion(tmp_path / "m.npz", stepping)
+    require_same_motions(read_npz_motion(tmp_path / "m.npz").motions, stepping.motions)
+    with np.load(tmp_path / "m.npz") as arrays:
+        np.testing.assert_array_equal(arrays["shank0_steps_s"], [3.0, 50.0])
 
 
 def test_the_arrays_have_plain_names_and_the_bytes_no_clock(tmp_path, motion_file):
@@ -66,8 +73,13 @@ def test_bare_arrays_of_others_are_read(tmp_path):
     ("change", "word"),
     [
         ({"shank0_displacement_um": None}, "no array 'shank0_displacement_um'"),
-        ({"shank0_displacement_um": np.ones((3, 1))}, "does not fit"),
-        ({"shank0_displacement_um": np.full((2, 1), np.nan)}, "NaN"),
+        ({"shank0_displacement_um": np.ones((3, 1))}, r"m\.npz, shank 0: .* \(3, 1\) does not fit .* \(2, 1\)"),
+        ({"shank0_displacement_um": np.ones(2)}, r"m\.npz, shank 0: .* \(2,\) does not fit"),
+        ({"shank0_temporal_bins_s": [[1.0], [2.0]]}, r"m\.npz, shank 0: .* does not fit bins of shape \(2, 1, 1\)"),
+        ({"shank0_spatial_bins_um": 5.0}, r"m\.npz, shank 0: .* does not fit bins of shape \(2,\)"),
+        ({"shank0_steps_s": [3.0, 2.0]}, r"m\.npz, shank 0: .*ascending"),
+        ({"shank0_steps_s": ["soon"]}, "can't be read"),
+        ({"shank0_displacement_um": np.full((2, 1), np.nan)}, r"m\.npz, shank 0: .*NaN"),
         ({"shank0_temporal_bins_s": [2.0, 1.0]}, "ascending"),
         ({"shank0_displacement_um": np.array([["a"], ["b"]])}, "can't be read"),
         ({"preset": np.array("[]"), "duration_s": np.array(1.0)}, "can't be read"),

@@ -13,7 +13,7 @@ from driftcli.store.motion import MotionFile
 from driftcli.store.motion_spikeinterface import read_spikeinterface_motion, write_spikeinterface_motion
 from oracles import peer_bins
 
-ARRAYS = ("displacement_um", "temporal_bins_s", "spatial_bins_um")
+ARRAYS = ("displacement_um", "temporal_bins_s", "spatial_bins_um", "steps_s")
 
 
 def save_as_peer(folder, motion, **info):
@@ -70,7 +70,70 @@ def test_the_peer_looks_up_what_apply_does(tmp_path, bins):
         assert np.abs(bare - ours).max() > 1
 
 
-@pytest.mark.parametrize("which", ["motion_file", "one_shank"])
+@pytest.mark.parametrize("rate", [30_000.0, 29_999.95])
+def test_the_peer_steps_where_apply_does(tmp_path, rate):
+    """Two files of 2.1 and 3 s, each with bins of its own; the motion jumps by 40 µm and hardly moves in either."""
+    step_s = round(2.1 * rate) / rate
+    times_s = np.concatenate([0.3 * (np.arange(7) + 0.5), step_s + 0.3 * (np.arange(10) + 0.5)])
+    displacement = np.concatenate([np.linspace(0, 0.1, 7), np.linspace(40, 40.1, 10)])[:, None] * [1.0, 0.8]
+    motion = Motion(displacement, times_s, np.array([0.0, 100.0]), np.array([step_s]))
+    write_spikeinterface_motion(tmp_path / "m", MotionFile(None, {}, 5.1, {0: motion}))
+    centres_s = np.load(tmp_path / "m/temporal_bins_s_seg0.npy")
+    written = np.load(tmp_path / "m/displacement_seg0.npy")
+    first = round(2.1 * rate)
+    samples = np.concatenate([np.arange(0, 5.1 * rate, 997), [first - 2, first - 1, first, first + 1]])
+    theirs = peer_bins.displacement_um(samples / rate, centres_s, written)
+    ours = motion.at(samples[:, None] / rate, motion.spatial_bins_um, "nearest_bin")
+    assert np.abs(theirs - ours).max() < 0.02
+    away = np.abs(samples / rate - step_s) > 0.6
+    np.testing.assert_allclose(theirs[away], ours[away], atol=1e-9)
+
+
+@pytest.mark.parametrize("bins", [2, 3, 10])
+def test_steps_anywhere_come_back_and_the_peer_keeps_to_them(tmp_path, bins):
+    """Also at the centre of a bin, next to it, several between two bins, before all bins and after them."""
+    rng = np.random.default_rng(bins)
+    centres_s = (np.arange(bins) + 0.5) * 0.3
+    for steps_s in ([centres_s[1]], [0.15 + 1e-7], [0.2, 0.3, 0.4], [0.2, 0.22], [-1.0, 0.05, 0.3, 99.0]):
+        motion = Motion(np.cumsum(np.ones((bins, 2)), 0) * 10, centres_s, np.array([0.0, 100.0]), np.array(steps_s))
+        folder = tmp_path / str(rng.integers(1 << 40))
+        write_spikeinterface_motion(folder, MotionFile(None, {}, 0.3 * bins, {0: motion}))
+        read = read_spikeinterface_motion(folder).motions[0]
+        for name in ARRAYS:
+            np.testing.assert_array_equal(getattr(read, name), getattr(motion, name))
+        written_s, written = (np.load(folder / f"{name}_seg0.npy") for name in ("temporal_bins_s", "displacement"))
+        edges_s = motion.temporal_edges_s[motion.parted]
+        around_s = (edges_s[:, None] + np.array([-5e-6, 0])).ravel()
+        theirs = peer_bins.displacement_um(around_s, written_s, written).reshape(-1, 2)
+        ours = motion.at(around_s[:, None], motion.spatial_bins_um, "nearest_bin")
+        assert np.abs(theirs - ours).max(initial=0) <= 10 / 4 + 1e-4
+
+
+def test_bins_at_a_step_that_somebody_changed_are_not_taken_off(tmp_path, stepping):
+    write_spikeinterface_motion(tmp_path / "m", stepping)
+    displacement = np.load(tmp_path / "m/shank0/displacement_seg0.npy")
+    displacement[4] += 1
+    np.save(tmp_path / "m/shank0/displacement_seg0.npy", displacement)
+    read = read_spikeinterface_motion(tmp_path / "m").motions
+    np.testing.assert_array_equal(read[0].displacement_um, displacement[1:-1])
+    np.testing.assert_array_equal(read[0].steps_s, [3.0, 50.0])
+    np.testing.assert_array_equal(read[4].displacement_um, stepping.motions[4].displacement_um)
+
+
+def test_a_wrong_shape_is_told_with_its_folder(tmp_path, one_shank, stepping):
+    write_spikeinterface_motion(tmp_path / "m", one_shank)
+    np.save(tmp_path / "m/displacement_seg0.npy", np.zeros((4, 3)))
+    with pytest.raises(
+        InputError, match=r"/m, shank 3: a motion of shape \(4, 3\) does not fit bins of shape \(9, 3\)"
+    ):
+        read_spikeinterface_motion(tmp_path / "m")
+    write_spikeinterface_motion(tmp_path / "s", stepping)
+    np.save(tmp_path / "s/shank4/spatial_bins_um.npy", np.zeros((2, 2)))
+    with pytest.raises(InputError, match=r"/s/shank4, shank 4: .* does not fit"):
+        read_spikeinterface_motion(tmp_path / "s")
+
+
+@pytest.mark.parametrize("which", ["motion_file", "one_shank", "stepping"])
 def test_all_of_a_motion_comes_back(tmp_path, request, which):
     file = request.getfixturevalue(which)
     write_spikeinterface_motion(tmp_path / "m", file)

@@ -1,6 +1,7 @@
 """The HDF5 files: what is written comes back, the bytes are always the same, and what is broken is refused."""
 
 import tracemalloc
+from dataclasses import astuple
 from itertools import pairwise
 from pathlib import Path
 
@@ -10,14 +11,16 @@ import pytest
 
 from driftcli import presets
 from driftcli.errors import InputError, OutputError
-from driftcli.model import Geometry, Motion, Peaks, RecordingFacts
+from driftcli.model import Geometry, Mask, Motion, Peaks, RecordingFacts
+from driftcli.store import motion as motion_store
 from driftcli.store import peaks as peaks_store
-from driftcli.store.motion import read_motion, write_motion
+from driftcli.store.motion import JOINED_WITHIN_UM, read_motion, write_motion
 from driftcli.store.npz import read_npz_peaks
 from driftcli.store.peaks import PeaksByShank, PeakSpool, read_peaks, write_peaks
 from driftcli.store.schema import read_handover
 
 SETTINGS = presets.load("rigid_fast")
+MASK = Mask(np.array([5, 90]), np.array([77, 89_999]), np.array([1, 0], np.uint8))
 
 
 def facts(gain=True):
@@ -38,7 +41,7 @@ def written(path, pieces, gain=True):
     with PeakSpool(path.parent, ("x_um", "y_um")) as spool:
         for piece in pieces:
             spool.append(piece)
-        write_peaks(path, spool, facts(gain), SETTINGS, np.array([1.0, 2.0, 3.0]))
+        write_peaks(path, spool, facts(gain), SETTINGS, np.array([1.0, 2.0, np.nan]), MASK)
     return path
 
 
@@ -47,7 +50,9 @@ def test_peaks_come_back(tmp_path, gain):
     parts = [peaks(70_000, 1), peaks(0), peaks(3, 2)]
     file = read_peaks(written(tmp_path / "peaks.h5", parts, gain))
     assert file.preset == SETTINGS.to_dict()
-    np.testing.assert_array_equal(file.noise_levels, [1.0, 2.0, 3.0])
+    np.testing.assert_array_equal(file.noise_levels, [1.0, 2.0, np.nan])
+    for ours, theirs in zip(astuple(file.mask), astuple(MASK), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
     np.testing.assert_array_equal(file.peaks.sample_index, np.concatenate([p.sample_index for p in parts]))
     np.testing.assert_array_equal(file.peaks.channel_index, np.concatenate([p.channel_index for p in parts]))
     np.testing.assert_array_equal(file.peaks.amplitude, np.concatenate([p.amplitude for p in parts]))
@@ -70,7 +75,7 @@ def test_shanks_are_read_piece_by_piece(tmp_path, monkeypatch, rows):
     of_peaks = file.facts.geometry.shanks[everything.peaks.channel_index]
     assert file.counts == {0: np.count_nonzero(of_peaks == 0), 1: np.count_nonzero(of_peaks == 1)}
     for shank in (0, 1):
-        read, here = file.read(shank), of_peaks == shank
+        read, here = file.read([shank]), of_peaks == shank
         np.testing.assert_array_equal(read.time_s, everything.peaks.sample_index[here] / 30_000.0)
         np.testing.assert_array_equal(read.depth_um, everything.peaks.location["y_um"][here])
         np.testing.assert_array_equal(read.amplitude, everything.peaks.amplitude[here])
@@ -82,7 +87,7 @@ def test_a_shank_is_read_in_less_memory_than_all(tmp_path, monkeypatch):
     monkeypatch.setattr(peaks_store, "_PIECE_ROWS", 10_000)
     file = PeaksByShank.open(path)
     tracemalloc.start()
-    file.read(1)
+    file.read([1])
     peak_bytes = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert 24 * file.counts[1] < peak_bytes < 24 * file.counts[1] + 100 * 10_000
@@ -124,6 +129,110 @@ def test_the_same_peaks_give_the_same_bytes_however_they_came(tmp_path):
     ]
     once, again = written(tmp_path / "a.h5", [whole]), written(tmp_path / "b.h5", parts)
     assert once.read_bytes() == again.read_bytes()
+
+
+def test_steps_come_back_and_motions_without_them_have_no_place_for_them(tmp_path):
+    motion = Motion(np.arange(3.0)[:, None], np.arange(3.0), np.zeros(1), np.array([0.75, 1.5]))
+    still = Motion(np.zeros((1, 1)), np.zeros(1), np.zeros(1))
+    write_motion(tmp_path / "m.h5", {0: motion, 1: still}, 3.0, None, SETTINGS)
+    read = read_motion(tmp_path / "m.h5").motions
+    np.testing.assert_array_equal(read[0].steps_s, [0.75, 1.5])
+    assert read[1].steps_s.shape == (0,)
+    with h5py.File(tmp_path / "m.h5") as file:
+        assert file["shank0/steps_s"].attrs["unit"] == "s"
+        assert "steps_s" not in file["shank1"]
+
+
+def test_what_is_wrong_with_a_motion_names_file_and_shank(tmp_path):
+    write_motion(tmp_path / "m.h5", {3: Motion(np.zeros((2, 1)), np.arange(2.0), np.zeros(1))}, 2.0, None, SETTINGS)
+    with h5py.File(tmp_path / "m.h5", "r+") as file:
+        file["shank3/displacement_um"][1] = np.nan
+    with pytest.raises(InputError, match=r"m\.h5, shank 3: .* NaN"):
+        read_motion(tmp_path / "m.h5")
+
+
+def fine_motion(path, displacement_um, bin_s, steps_s=()):
+    num_bins = len(displacement_um)
+    motion = Motion(displacement_um, bin_s * (np.arange(num_bins) + 0.5), np.array([0.0, 100.0]), np.array(steps_s))
+    write_motion(path, {0: motion}, bin_s * num_bins, None, SETTINGS)
+    return motion
+
+
+def test_a_motion_of_millions_of_bins_is_read_in_little_memory(tmp_path):
+    """At 30 kHz for 100 s: two windows that swing, 50 µm in all, with a jump at a step."""
+    phase = np.arange(3_000_000) / 30_000.0
+    swings = np.column_stack([np.sin(phase), np.cos(0.7 * phase)]) * 0.7
+    swings[1_234_567:] += 30
+    motion = fine_motion(tmp_path / "m.h5", swings, 1 / 30_000, [1_234_567 / 30_000])
+    read_motion(tmp_path / "m.h5", every_bin=False)  # compiled, if it has to be
+    tracemalloc.start()
+    file = read_motion(tmp_path / "m.h5", every_bin=False)
+    peak_bytes = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    (read,) = file.motions.values()
+    assert file.joined
+    assert peak_bytes < 10e6  # the file has 72 MB
+    travel_um = np.abs(np.diff(swings, axis=0)).max(axis=1).sum()
+    assert len(read.temporal_bins_s) < 2 * travel_um / (2 * JOINED_WITHIN_UM) + 100
+    times_s = np.random.default_rng(0).uniform(0, 100, 20_000)
+    times_s = np.concatenate([times_s, motion.steps_s, np.nextafter(motion.steps_s, 0)])
+    for time in ("nearest_bin", "linear"):
+        error_um = np.abs(
+            read.at(times_s[:, None], [0.0, 50, 100], time) - motion.at(times_s[:, None], [0, 50, 100], time)
+        )
+        assert error_um.max() <= JOINED_WITHIN_UM + 1e-9
+    np.testing.assert_array_equal(read.steps_s, motion.steps_s)
+
+
+@pytest.mark.parametrize("time", ["nearest_bin", "linear"])
+def test_joined_bins_stay_within_reach_of_the_motion_over_batches(tmp_path, monkeypatch, time):
+    monkeypatch.setattr(motion_store, "_MOST_VALUES", 10)
+    monkeypatch.setattr(motion_store, "_BINS_AT_ONCE", 7)
+    rng = np.random.default_rng(4)
+    for step_um in (0.0, 0.002, 0.03, 3.0):
+        walk = np.cumsum(rng.normal(0, step_um, (200, 2)), axis=0)
+        motion = fine_motion(tmp_path / f"{step_um}.h5", walk, 0.001, [0.05, 0.1234])
+        (read,) = read_motion(tmp_path / f"{step_um}.h5", every_bin=False).motions.values()
+        times_s = np.concatenate([np.linspace(-0.01, 0.21, 4001), motion.temporal_edges_s, motion.temporal_bins_s])
+        error_um = read.at(times_s[:, None], [0.0, 40, 100], time) - motion.at(times_s[:, None], [0.0, 40, 100], time)
+        assert np.abs(error_um).max() <= JOINED_WITHIN_UM + 1e-9
+        assert (len(read.temporal_bins_s) < 150) == (step_um < 0.01)
+
+
+def test_bins_as_estimates_have_them_and_noise_are_read_as_they_are(tmp_path, monkeypatch):
+    monkeypatch.setattr(motion_store, "_MOST_VALUES", 10)
+    rng = np.random.default_rng(5)
+    for name, displacement, bin_s in [("slow", np.zeros((40, 2)), 0.1), ("noise", rng.normal(0, 9, (40, 2)), 0.001)]:
+        motion = fine_motion(tmp_path / name, displacement + rng.normal(0, 1e-3, (40, 2)), bin_s)
+        file = read_motion(tmp_path / name, every_bin=False)
+        assert not file.joined
+        assert file.motions[0].displacement_um.tobytes() == motion.displacement_um.tobytes()
+        assert file.motions[0].temporal_bins_s.tobytes() == motion.temporal_bins_s.tobytes()
+
+
+@pytest.mark.parametrize(
+    ("name", "row", "value", "word"),
+    [
+        ("displacement_um", 17, np.nan, "NaN"),
+        ("displacement_um", 17, 1e7, "beyond"),
+        ("temporal_bins_s", 17, 0.0, "ascending"),
+        ("temporal_bins_s", 14, 0.0, "ascending"),
+        ("temporal_bins_s", None, np.arange(30.0), "does not fit"),
+    ],
+)
+def test_a_broken_motion_is_refused_in_batches_too(tmp_path, monkeypatch, name, row, value, word):
+    monkeypatch.setattr(motion_store, "_MOST_VALUES", 10)
+    monkeypatch.setattr(motion_store, "_BINS_AT_ONCE", 7)
+    fine_motion(tmp_path / "m.h5", np.zeros((40, 2)), 0.001)
+    with h5py.File(tmp_path / "m.h5", "r+") as file:
+        if row is None:
+            del file[f"shank0/{name}"]
+            file[f"shank0/{name}"] = value
+        else:
+            file[f"shank0/{name}"][row] = value
+    for every_bin in (True, False):
+        with pytest.raises(InputError, match=f"shank 0: .*{word}"):
+            read_motion(tmp_path / "m.h5", every_bin=every_bin)
 
 
 def test_a_motion_from_peaks_without_recording_has_no_facts(tmp_path):
@@ -180,7 +289,7 @@ def test_a_file_that_changes_between_is_refused(tmp_path, count):
     file = PeaksByShank.open(path)
     written(path, [peaks(count)])
     with pytest.raises(InputError, match="damaged"):
-        file.read(0)
+        file.read([0])
 
 
 def test_a_folder_that_takes_no_files_is_told():
@@ -192,7 +301,7 @@ def test_a_failed_write_leaves_nothing(tmp_path):
     with PeakSpool(tmp_path, ("x_um", "y_um")) as spool:
         spool.append(peaks(10))
         with pytest.raises(AttributeError):
-            write_peaks(tmp_path / "peaks.h5", spool, None, SETTINGS, np.ones(3))
+            write_peaks(tmp_path / "peaks.h5", spool, None, SETTINGS, np.ones(3), Mask())
     assert not list(tmp_path.iterdir())
 
 

@@ -1,0 +1,156 @@
+"""The time that an estimate works on: without what is masked, and with each file beginning with a temporal bin.
+
+Methods know one stretch of time, in bins of equal length from 0 on. Where a recording breaks, as another file begins,
+or where a mask covers most of a bin, the bins that are left are laid out anew with empty ones between them: so many
+that no smoothing reaches across and that a prior for small steps hardly holds back what happened in between, but no
+more, as they cost time and memory. The method works on those, and its motion is laid out over the recording again: bins
+that were left out get the displacement between those of their neighbours, and the motion may step at a break. A
+recording without breaks and masked bins is left as it is.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+
+from driftcli.errors import InputError
+from driftcli.estimate.histogram import temporal_bins
+from driftcli.model import DepthPeaks, Motion
+
+_EMPTY = 8  # bins between two files, and at most in place of masked ones: twice the reach of a Gaussian of one bin
+_ROUNDING = 1e-9  # of a bin: peaks stay so far from its end, which sums must not round them up to
+_LEAST = 0.5  # share of a bin that must be there and not masked: its peaks are too few beside its neighbours' else
+
+
+@dataclass(frozen=True)
+class Timeline:
+    """duration_s: of the time that the method works on. The rest is how that lies in the recording's.
+
+    bin_s: length of a bin. starts_s, ends_s: (B,) float64, every bin of the recording in order.
+    stretch_of: (B,) int64, which stretch between breaks each bin is of. kept: (B,) bool.
+    place: (B,) int64, which bin of the method's time a kept one is.
+    stretches_s: (P,) float64, where each stretch begins. masked_s: (K, 2) float64, spans that are left out.
+    """
+
+    duration_s: float
+    bin_s: float
+    starts_s: NDArray[np.float64]
+    ends_s: NDArray[np.float64]
+    stretch_of: NDArray[np.int64]
+    kept: NDArray[np.bool_]
+    place: NDArray[np.int64]
+    stretches_s: NDArray[np.float64]
+    masked_s: NDArray[np.float64]
+
+    @classmethod
+    def of(
+        cls, duration_s: float, bin_s: float, breaks_s: NDArray[np.float64], masked_s: NDArray[np.float64]
+    ) -> Timeline:
+        """The timeline of a recording.
+
+        breaks_s: (P - 1,) ascending; masked_s: (K, 2) ascending spans that don't overlap; both in seconds of it.
+        Raises InputError if no bin is left.
+        """
+        bounds_s = [0.0, *breaks_s.tolist(), duration_s]
+        edges = [first + temporal_bins(last - first, bin_s) for first, last in pairwise(bounds_s)]
+        for each, last in zip(edges[:-1], bounds_s[1:], strict=False):  # the last stretch's last bin keeps its length
+            each[-1] = last
+        starts_s, ends_s = (np.concatenate([each[part] for each in edges]) for part in (slice(-1), slice(1, None)))
+        stretch_of = np.repeat(np.arange(len(edges)), [len(each) - 1 for each in edges])
+        masked_of_bin_s = _masked_before(ends_s, masked_s) - _masked_before(starts_s, masked_s)
+        kept = masked_of_bin_s <= (1 - _LEAST) * (np.minimum(ends_s, duration_s) - starts_s)
+        # what a file has beyond whole bins can be next to nothing; the end of a recording of one file is always a bin
+        there_s = (np.minimum(ends_s, duration_s) if len(edges) > 1 else ends_s) - starts_s
+        long = there_s >= _LEAST * bin_s
+        if not (kept & long).any():
+            raise _no_bin(bin_s, bool(long.any()))
+        kept &= long
+        whole = len(edges) == 1 and bool(kept.all())
+        place = _places(stretch_of, kept)
+        worked_s = duration_s if whole else float(place[kept][-1] + 1) * bin_s
+        return cls(worked_s, bin_s, starts_s, ends_s, stretch_of, kept, place, np.array(bounds_s[:-1]), masked_s)
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether the method works on the recording's own time."""
+        return len(self.stretches_s) == 1 and bool(self.kept.all())
+
+    @property
+    def unknown_stretches(self) -> int:
+        """How many stretches have no bin that is kept: they get the motion that is known around them."""
+        return len(self.stretches_s) - len(np.unique(self.stretch_of[self.kept]))
+
+    def take(self, peaks: DepthPeaks) -> DepthPeaks:
+        """The peaks that are not masked and in a bin that is kept, at their times on the timeline."""
+        wanted = ~_in_spans(peaks.time_s, self.masked_s)
+        if self.is_whole:
+            return peaks if wanted.all() else _some(peaks, wanted, peaks.time_s)
+        first_bin = np.searchsorted(self.stretch_of, np.arange(len(self.stretches_s)))
+        stretch = np.searchsorted(self.stretches_s, peaks.time_s, side="right") - 1
+        since_s = peaks.time_s - self.stretches_s[stretch]
+        last_bin = np.append(first_bin[1:], len(self.kept)) - 1
+        bins = np.minimum(first_bin[stretch] + (since_s / self.bin_s).astype(np.int64), last_bin[stretch])
+        within_s = np.clip(peaks.time_s - self.starts_s[bins], 0.0, self.bin_s * (1 - _ROUNDING))
+        return _some(peaks, wanted & self.kept[bins], self.place[bins] * self.bin_s + within_s)
+
+    def restore(self, motion: Motion) -> Motion:
+        """The motion of the timeline as one of the recording."""
+        if self.is_whole:
+            return motion
+        centres_s = (self.starts_s + self.ends_s) / 2
+        displacement_um = np.empty((len(centres_s), motion.displacement_um.shape[1]))
+        for stretch in range(len(self.stretches_s)):
+            here = self.stretch_of == stretch
+            known = self.kept & here
+            known = known if known.any() else self.kept  # nothing is known of this stretch: what is known around it
+            values = motion.displacement_um[self.place[known]]
+            for window in range(values.shape[1]):
+                displacement_um[here, window] = np.interp(centres_s[here], centres_s[known], values[:, window])
+        return Motion(displacement_um, centres_s, motion.spatial_bins_um, self.stretches_s[1:])
+
+
+def _no_bin(bin_s: float, long_files: bool) -> InputError:
+    if not long_files:
+        return InputError(
+            f"every file is shorter than half a temporal bin of {bin_s:g} s, so there is nothing to estimate from",
+            "set estimate.bin_s lower",
+        )
+    return InputError(
+        "the mask leaves no temporal bin to estimate the motion from",
+        "see why with driftcli info, exclude less, or use all times: --ignore-mask in estimate, --set mask.method=none "
+        "in run and detect",
+    )
+
+
+def _places(stretch_of: NDArray[np.int64], kept: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """(B,) the places of the kept bins, from 0 on."""
+    bins = np.flatnonzero(kept)
+    empty = np.minimum(np.diff(bins) - 1, _EMPTY)
+    empty[np.diff(stretch_of[bins]) > 0] = _EMPTY
+    place = np.zeros(len(kept), np.int64)
+    place[bins[1:]] = np.cumsum(1 + empty)
+    return place
+
+
+def _some(peaks: DepthPeaks, which: NDArray[np.bool_], time_s: NDArray[np.float64]) -> DepthPeaks:
+    return DepthPeaks(time_s[which], peaks.depth_um[which], peaks.amplitude[which])
+
+
+def _masked_before(time_s: NDArray[np.float64], masked_s: NDArray[np.float64]) -> NDArray[np.float64]:
+    """How many seconds before each time are masked."""
+    if not len(masked_s):
+        return np.zeros(len(time_s))
+    ends = np.cumsum(masked_s[:, 1] - masked_s[:, 0])
+    begins = np.concatenate([[0.0], ends[:-1]])
+    return np.interp(time_s, masked_s.reshape(-1), np.column_stack([begins, ends]).reshape(-1))
+
+
+def _in_spans(time_s: NDArray[np.float64], masked_s: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Which times lie in a span that holds its start and not its end."""
+    span = np.searchsorted(masked_s[:, 0], time_s, side="right") - 1
+    inside = np.zeros(len(time_s), bool)
+    inside[span >= 0] = time_s[span >= 0] < masked_s[span[span >= 0], 1]
+    return inside
