@@ -33,7 +33,9 @@ class Methods(NamedTuple):
 STAGES = {
     "shift": Methods("preprocess", ("phase_shift", "none")),
     "filter": Methods("preprocess", ("bandpass", "none")),
+    "bad_channels": Methods("preprocess", ("coherence_psd", "none")),
     "reference": Methods("preprocess", ("global_median", "none")),
+    "mask": Methods("mask", ("automatic", "none")),
     "detect": Methods("detect", ("locally_exclusive", "by_channel")),
     "select": Methods("select", ("all", "uniform", "smart_sampling_amplitudes")),
     "localize": Methods("localize", ("grid_convolution", "center_of_mass", "monopolar_triangulation")),

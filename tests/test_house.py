@@ -17,6 +17,7 @@ FLOORS = {
     "model": 1,
     "files": 1,
     "vectors": 1,
+    "joining": 1,
     "presets": 3,
     "workflow": 3,
     "report": 3,
@@ -200,6 +201,7 @@ def test_oracles_import_nothing_of_the_product():
     [
         (),
         ("run",),
+        ("info",),
         ("detect",),
         ("estimate",),
         ("apply",),

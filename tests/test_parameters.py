@@ -12,7 +12,7 @@ from pydantic import BaseModel
 
 import small_recording
 from driftcli import presets
-from driftcli.model import DepthPeaks, Geometry, Motion
+from driftcli.model import CONTACT_LABELS, DepthPeaks, Geometry, Motion
 from driftcli.recording.facts import facts_of
 from driftcli.recording.open import open_recording
 from driftcli.reporter import Reporter
@@ -33,11 +33,37 @@ WINDOWS = {
     "win_margin_um": (0.0, {}),
 }
 EXTREMA = {"peak_sign": ("both", {}), "detect_threshold": (9.0, {}), "exclude_sweep_ms": (0.2, {})}
-BORDER = {"border_mode": ("remove_channels", {}), "time": ("linear", {})}
+BORDER = {"border_mode": ("remove_channels", {}), "bad_channels": ("keep", {}), "time": ("linear", {})}
 CHANGES = {
     "shift": {"phase_shift": {}, "none": {}},
     "filter": {"bandpass": {"freq_min_hz": (200.0, {}), "freq_max_hz": (4000.0, {}), "order": (3, {})}, "none": {}},
+    "bad_channels": {
+        "coherence_psd": {
+            "dead_coherence": (-0.4, {}),
+            "noisy_coherence": (0.8, {}),
+            "noisy_power_uv2_per_hz": (0.05, {}),
+            "noisy_power_factor": (8.0, {"noisy_power_uv2_per_hz": 0.0}),
+            "outside_coherence": (-0.5, {}),
+            "outside": ("both", {}),
+            "neighbours": (5, {}),
+            "highpass_hz": (50.0, {}),
+        },
+        "none": {},
+    },
     "reference": {"global_median": {"operator": ("average", {})}, "none": {}},
+    "mask": {
+        "automatic": {
+            "saturation_share": (0.4, {}),
+            "gap_share": (0.7, {}),
+            "gap_ms": (1.0, {}),
+            "artifact_contacts": (34, {}),
+            "artifact_share": (0.8, {}),
+            "artifact_threshold": (9.0, {}),
+            "join_ms": (2.0, {}),
+            "padding_ms": (1.0, {}),
+        },
+        "none": {},
+    },
     "detect": {"locally_exclusive": {**EXTREMA, "radius_um": (15.0, {})}, "by_channel": EXTREMA},
     "select": {
         "all": {},
@@ -180,6 +206,52 @@ def depth_peaks():
     return DepthPeaks(time_s, depth + drift + rng.normal(0, 4, n), amplitude)
 
 
+@cache
+def shank_of_all_sorts():
+    """(S, C) in µV: contacts that hear more and more of what all hear, have more and more noise, and lie farther and
+    farther out of the brain at either end."""
+    rng = np.random.default_rng(1)
+    samples, contacts = 15_000, 96
+    time_s = np.arange(samples)[:, None] / RATE_HZ
+    gain, sigma, inside = np.ones(contacts), np.full(contacts, 5.0), np.ones(contacts)
+    gain[15:40:4] = np.linspace(0.3, 0.9, 7)
+    gain[42:60:3] = np.linspace(1.5, 2.2, 6)
+    sigma[62:78:2] = np.linspace(8, 40, 8)
+    inside[80:], inside[:14] = np.linspace(1, 0, 16), np.linspace(0, 1, 14)
+    slow = 50 * np.sin(2 * np.pi * 9 * time_s) + 25 * np.sin(2 * np.pi * 90 * time_s)
+    found = gain * (slow + 10 * rng.normal(0, 1, (samples, 1)) * inside) + rng.normal(0, sigma, (samples, contacts))
+    return found.astype(np.float32)
+
+
+@cache
+def recording_of_all_sorts():
+    """(S, C) counts with artifacts, gaps and saturation on more and more contacts, ever higher, longer and closer."""
+    rng = np.random.default_rng(2)
+    found = np.rint(rng.normal(0, 5, (60_000, 40))).astype(np.int16)
+    for i in range(16):
+        start = 1000 + 1500 * i
+        found[start : start + 10, : 25 + i] = 300
+        found[start + 500 : start + 510] = np.where(np.arange(10) % 2, 1, -1)[:, None] * (10 + 4 * i)
+        found[start + 20_000 : start + 20_000 + 6 * i, : 30 if i % 2 else 40] = 0
+        found[start + 30_000 : start + 30_010, : 2 + i] = 32_767
+    return found
+
+
+def bad_contacts(stage):
+    places = small_recording.positions_um(96)
+    finder = stage.module.Finder(stage.parameters, Geometry(places, np.zeros(96, np.int64)), RATE_HZ, True)
+    return (finder(shank_of_all_sorts()),)
+
+
+def masked(stage):
+    samples, noise = recording_of_all_sorts(), np.full(40, 5.0)
+    facts = {"num_columns": 40, "dtype": np.int16, "gain_to_uv": None, "full_scale": None}
+    watcher = stage.module.Watcher(stage.parameters, np.arange(40), noise, **facts)
+    seen = watcher.watch(samples, 0, samples.astype(np.float32), 0)
+    mask = stage.module.mask_of([seen], len(samples), np.empty(0, np.int64), stage.parameters, RATE_HZ)
+    return mask.starts, mask.stops, mask.reasons
+
+
 def preprocessed(stage):
     return stage.module.Step(stage.parameters, geometry(), RATE_HZ)(traces().copy())
 
@@ -210,7 +282,9 @@ def corrected(stage):
 
     bins_s = np.array([0.5, 1.5])
     moving = {0: Motion(np.array([[7.0, 4.0], [13.0, -6.0]]), bins_s, np.array([0.0, 230.0]))}
-    interpolator = Interpolator(stage.module.Kernel, stage.parameters, geometry(), moving, RATE_HZ, 60_000)
+    labels = np.zeros(24, np.uint8)
+    labels[11] = CONTACT_LABELS.index("noisy")
+    interpolator = Interpolator(stage.module.Kernel, stage.parameters, geometry(), moving, RATE_HZ, 60_000, labels)
     return interpolator.kept_contacts, interpolator(traces(), 0)
 
 
@@ -229,6 +303,8 @@ def written(stage):
 
 OUTPUTS = {
     "filter": preprocessed,
+    "bad_channels": bad_contacts,
+    "mask": masked,
     "reference": preprocessed,
     "detect": detections,
     "select": selection,

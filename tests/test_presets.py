@@ -37,8 +37,10 @@ def test_a_preset_has_the_peers_methods_and_keeps_the_channels(name):
     assert settings["detect"] == {**detect, "radius_um": radius_um}
     assert settings["shift"] == {"method": "phase_shift"}
     assert settings["filter"] == {"method": "bandpass", "freq_min_hz": 300.0, "freq_max_hz": 6000.0, "order": 5}
+    assert settings["bad_channels"]["method"] == "coherence_psd"
+    assert settings["mask"]["method"] == "automatic"
     kriging = {"method": "kriging", "sigma_um": 20.0, "p": 2, "border_mode": "force_extrapolate", "time": "nearest_bin"}
-    assert settings["interpolate"] == kriging
+    assert settings["interpolate"] == {**kriging, "bad_channels": "interpolate"}
     assert settings["apply"] == {"signal": "preprocessed"}
 
 

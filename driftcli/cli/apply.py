@@ -8,10 +8,13 @@ from typing import Annotated
 import typer
 
 from driftcli.cli.options import (
+    BadChannelsOut,
+    Compress,
     MotionPath,
     OutputDtype,
     PresetOptions,
     RecordingOptions,
+    Split,
     StreamOptions,
     grouped,
 )
@@ -20,7 +23,8 @@ from driftcli.cli.show import summary_rows
 Out = Annotated[
     Path | None,
     typer.Option(
-        help="The corrected binary. (default: corrected.bin in rec.driftcli/, of SpikeGLX X_driftcorr....ap.bin)"
+        help="The corrected binary, with --split the folder of all. (default: corrected.bin in rec.driftcli/, of "
+        "SpikeGLX X_driftcorr....ap.bin)"
     ),
 ]
 
@@ -33,6 +37,9 @@ def apply(
     options: StreamOptions,
     out: Out = None,
     output_dtype: OutputDtype = None,
+    split: Split = False,
+    compress: Compress = False,
+    bad_channels_out: BadChannelsOut = None,
 ) -> None:
     """Correct a recording with a motion: corrected.bin and its probe, or a SpikeGLX pair of a SpikeGLX pair.
 
@@ -41,16 +48,27 @@ def apply(
 
     Example: driftcli apply rec.bin rec.driftcli/motion.h5 --set apply.signal=raw
     """
-    from driftcli.workflow.apply import apply, default_name
+    from driftcli.workflow.apply import apply
+    from driftcli.workflow.outputs import default_name
     from driftcli.workflow.run import default_folder
     from driftcli.workflow.steps import BEFORE_APPLY
 
-    settings = preset.settings(motion, "motion", BEFORE_APPLY)
+    settings = preset.with_bad_channels_out(bad_channels_out).settings(motion, "motion", BEFORE_APPLY)
 
     with options.console() as console:
         recording = source.open(console, motion)
-        out = out or default_folder(source.recording) / default_name(recording)
-        facts = apply(recording, motion, settings, out, options.work(console), dtype=output_dtype)
+        folder = default_folder(source.first)
+        out = out or (folder if split else folder / default_name(recording, compress=compress))
+        facts = apply(
+            recording,
+            motion,
+            settings,
+            out,
+            options.work(console),
+            dtype=output_dtype,
+            split=split,
+            compress=compress,
+        )
     console.summary(str(out), summary_rows({"apply": facts}, recording.duration_s), facts)
 
 

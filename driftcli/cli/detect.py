@@ -7,14 +7,20 @@ from typing import Annotated
 
 import typer
 
-from driftcli.cli.options import PresetOptions, RecordingOptions, StreamOptions, grouped
+from driftcli.cli.options import ExcludeTimes, PresetOptions, RecordingOptions, StreamOptions, grouped
 from driftcli.cli.show import summary_rows
 
 Out = Annotated[Path | None, typer.Option(help="The file of the peaks. (default: rec.driftcli/peaks.h5)")]
 
 
 @grouped
-def detect(source: RecordingOptions, preset: PresetOptions, options: StreamOptions, out: Out = None) -> None:
+def detect(
+    source: RecordingOptions,
+    preset: PresetOptions,
+    options: StreamOptions,
+    out: Out = None,
+    exclude_times: ExcludeTimes = None,
+) -> None:
     """Find and localize the peaks of a recording: peaks.h5.
 
     Example: driftcli detect rec.bin --probe probe.json --set detect.detect_threshold=6
@@ -23,10 +29,10 @@ def detect(source: RecordingOptions, preset: PresetOptions, options: StreamOptio
     from driftcli.workflow.detect import detect
     from driftcli.workflow.run import PEAKS, default_folder
 
-    out = out or default_folder(source.recording) / PEAKS
+    out = out or default_folder(source.first) / PEAKS
     with options.console() as console:
         recording = source.open(console)
-        facts = detect(recording, settings, out, options.work(console))
+        facts = detect(recording, settings, out, options.work(console), exclude_times=exclude_times)
     console.summary(str(out), summary_rows({"detect": facts}, recording.duration_s), facts)
 
 

@@ -7,7 +7,16 @@ from typing import Annotated
 
 import typer
 
-from driftcli.cli.options import MaxMemory, PresetOptions, ThreadOptions, grouped, limited
+from driftcli.cli.options import (
+    ExcludeTimes,
+    IgnoreMask,
+    MaxMemory,
+    PresetOptions,
+    Shanks,
+    ThreadOptions,
+    grouped,
+    limited,
+)
 from driftcli.cli.show import summary_rows
 
 Source = Annotated[
@@ -30,6 +39,9 @@ def estimate(
     options: ThreadOptions,
     out: Out = None,
     span_um: Span = None,
+    shanks: Shanks = "each",
+    exclude_times: ExcludeTimes = None,
+    ignore_mask: IgnoreMask = False,
     max_memory: MaxMemory = None,
 ) -> None:
     """Estimate the motion of the tissue from peaks: motion.h5. Needs no recording.
@@ -45,7 +57,16 @@ def estimate(
     settings = preset.settings(None if peaks.suffix.lower() == ".npz" else peaks, "peaks", DETECT_STAGES)
     out = out or peaks.with_name(MOTION)
     with options.console() as console:
-        facts = estimate(peaks, settings, out, limited(options.work(console), max_memory), span_um=span_um)
+        facts = estimate(
+            peaks,
+            settings,
+            out,
+            limited(options.work(console), max_memory),
+            span_um=span_um,
+            shanks=shanks,
+            exclude_times=exclude_times,
+            ignore_mask=ignore_mask,
+        )
     console.summary(str(out), summary_rows({"estimate": facts}), facts)
 
 

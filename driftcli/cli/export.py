@@ -10,13 +10,16 @@ import typer
 from driftcli.cli.options import MotionPath, PresetOptions, WorkOptions, grouped
 from driftcli.cli.show import seconds
 
+FORMATS = {
+    "csv": "a table for a spreadsheet",
+    "npz": "numpy arrays",
+    "spikeinterface": "a folder for its Motion.load",
+    "kilosort": "Kilosort4's probe file for the corrected recording",
+}
+
 To = Annotated[
     Literal["csv", "npz", "spikeinterface", "kilosort"],
-    typer.Option(
-        help="csv: a table for a spreadsheet. npz: numpy arrays. spikeinterface: a folder for its Motion.load. "
-        "kilosort: Kilosort4's probe file for the corrected recording.",
-        show_default=False,
-    ),
+    typer.Option(help=" ".join(f"{name}: {what}." for name, what in FORMATS.items()), show_default=False),
 ]
 Out = Annotated[
     Path | None,

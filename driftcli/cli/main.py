@@ -22,6 +22,7 @@ from driftcli.cli import (
     estimate,
     export,
     import_,
+    info,
     kernels,
     presets,
     run,
@@ -41,7 +42,7 @@ app = typer.Typer(
     "leaves peaks.h5, motion.h5, corrected.bin, probe.json and run.json in rec.driftcli/. "
     "detect, estimate and apply are its three steps.",
 )
-for module in (run, detect, estimate, apply, correct_peaks, simulate, accuracy):
+for module in (run, info, detect, estimate, apply, correct_peaks, simulate, accuracy):
     app.command()(module.command)
 app.command("export")(export.command)
 app.command("import")(import_.command)
@@ -63,6 +64,9 @@ def _options(
     """Options of the program itself."""
 
 
+STOPS = {signal.SIGHUP: "the terminal was closed", signal.SIGINT: "Ctrl-C", signal.SIGTERM: "asked to end"}
+
+
 class Stopped(BaseException):
     """Ctrl-C, a closed terminal, or SIGTERM, which a cluster sends before a job's time is up. Work is cleaned up.
 
@@ -75,8 +79,8 @@ def _stop(number: int, _frame: FrameType | None) -> None:
 
 
 def main() -> None:
-    """Run the command line. Exit codes: 0, those of driftcli.errors, 130 interrupted, 143 terminated."""
-    for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM):
+    """Run the command line. Exit codes: 0, those of driftcli.errors, and 128 + the number of a signal of `STOPS`."""
+    for number in STOPS:
         signal.signal(number, _stop)
     atexit.register(gc.freeze)  # on its way out Python would look through all objects of all libraries for cycles
     kernels.find_a_place()
@@ -87,7 +91,7 @@ def main() -> None:
         sys.exit(app(standalone_mode=False) or 0)
     except Stopped as stopped:
         number = signal.Signals(stopped.args[0])
-        show_error(f"stopped by {number.name}; no output was left half-written")
+        show_error(f"stopped by {number.name} ({STOPS[number]}); no output was left half-written")
         sys.exit(128 + number)
     except Exception as error:
         sys.exit(_told(error))

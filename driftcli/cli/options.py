@@ -23,12 +23,54 @@ if TYPE_CHECKING:
     from driftcli.workflow.work import Work
 
 MotionPath = Annotated[Path, typer.Argument(help="motion.h5, as estimate wrote it.", show_default=False)]
+_RECORDING, _PRESET, _ESTIMATE, _OUTPUT, _WORK = "Recording", "Preset", "Estimate", "Output", "Work"
+
 OutputDtype = Annotated[
     Literal["int16", "float32"] | None,
-    typer.Option(help="Type of the corrected binary. (default: that of the recording)"),
+    typer.Option(help="Type of the corrected binary. (default: that of the recording)", rich_help_panel=_OUTPUT),
 ]
-
-_RECORDING, _PRESET, _WORK = "Recording", "Preset", "Work"
+Split = Annotated[
+    bool,
+    typer.Option(
+        "--split",
+        help="Write a binary for each file of the recording; --out is then a folder.",
+        rich_help_panel=_OUTPUT,
+    ),
+]
+Compress = Annotated[
+    bool,
+    typer.Option(
+        "--compress", help="Write the .cbin and .ch of mtscomp: smaller, without loss.", rich_help_panel=_OUTPUT
+    ),
+]
+BadChannelsOut = Annotated[
+    Literal["interpolate", "keep", "zero"] | None,
+    typer.Option(
+        help="What becomes of bad channels; the same as --set interpolate.bad_channels. (default: interpolate)",
+        rich_help_panel=_OUTPUT,
+    ),
+]
+Shanks = Annotated[
+    Literal["each", "together"],
+    typer.Option(help="Each shank moves by itself, or all of them together.", rich_help_panel=_ESTIMATE),
+]
+ExcludeTimes = Annotated[
+    str | None,
+    typer.Option(
+        metavar="SPANS",
+        help="Times to leave out of the estimate: 12.5-14,300-310 in s, or a file with a span per line.",
+        show_default=False,
+        rich_help_panel=_ESTIMATE,
+    ),
+]
+IgnoreMask = Annotated[
+    bool,
+    typer.Option(
+        "--ignore-mask",
+        help="Use peaks in times that detect left out, for what it found there or as it was told to.",
+        rich_help_panel=_ESTIMATE,
+    ),
+]
 
 MaxMemory = Annotated[
     str | None,
@@ -75,8 +117,12 @@ class RecordingOptions:
     """Which recording, and what its file doesn't say itself."""
 
     recording: Annotated[
-        Path,
-        typer.Argument(help="Raw binary (samples x channels), or the .ap.bin of a SpikeGLX pair.", show_default=False),
+        list[Path],
+        typer.Argument(
+            help="Raw binary (samples x channels), or the .ap.bin of a SpikeGLX pair; .cbin of either. Several files "
+            "of one run, in order of time, are one recording.",
+            show_default=False,
+        ),
     ]
     probe: Annotated[
         Path | None,
@@ -102,6 +148,36 @@ class RecordingOptions:
         int | None,
         typer.Option(min=0, help="Bytes before the first sample. (default: 0)", rich_help_panel=_RECORDING),
     ] = None
+    bad_channels: Annotated[
+        str | None,
+        typer.Option(
+            metavar="LIST",
+            help="Channels not to use, such as 17,191,200:205, beside those that are found. SpikeGLX: by acquired "
+            "number; raw: by column.",
+            rich_help_panel=_RECORDING,
+        ),
+    ] = None
+    start_s: Annotated[
+        float | None,
+        typer.Option(help="Begin at this time of the recording. (default: 0)", rich_help_panel=_RECORDING),
+    ] = None
+    end_s: Annotated[
+        float | None,
+        typer.Option(help="End at this time of the recording. (default: its end)", rich_help_panel=_RECORDING),
+    ] = None
+    concatenate: Annotated[
+        bool,
+        typer.Option("--concatenate", help="Join files of different runs, in this order.", rich_help_panel=_RECORDING),
+    ] = False
+    truncated: Annotated[
+        Literal["refuse", "ok"],
+        typer.Option(help="A file that was cut off: refuse it, or take what is there.", rich_help_panel=_RECORDING),
+    ] = "refuse"
+
+    @property
+    def first(self) -> Path:
+        """The file, or the first of several, after which outputs are called."""
+        return self.recording[0]
 
     def open(self, console: Console, motion: Path | None = None) -> Recording:
         """Open the recording; where an option is not given, the facts that `motion` carries stand in."""
@@ -120,6 +196,11 @@ class RecordingOptions:
             dtype=self.dtype,
             gain_to_uv=self.gain_to_uv,
             offset_bytes=self.offset_bytes,
+            bad_channels=self.bad_channels,
+            start_s=self.start_s,
+            end_s=self.end_s,
+            concatenate=self.concatenate,
+            truncated_ok=self.truncated == "ok",
             carried=carried,
             reporter=console,
         )
@@ -142,6 +223,12 @@ class PresetOptions:
             rich_help_panel=_PRESET,
         ),
     ] = None
+
+    def with_bad_channels_out(self, treatment: str | None) -> PresetOptions:
+        """The same with what `--bad-channels-out` says."""
+        if treatment is None:
+            return self
+        return replace(self, changes=[*(self.changes or ()), f"interpolate.bad_channels={treatment}"])
 
     def settings(self, source: Path | None = None, kind: str = "", done: Sequence[str] = ()) -> Settings:
         """The resolved preset: the one named, else the one that `source` (a file of `kind`) was made with.
@@ -186,11 +273,22 @@ Json = Annotated[
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace outputs that exist.", rich_help_panel=_WORK)]
 
 
-@dataclass(frozen=True)
-class WorkOptions:
-    """How work is told, and whether it may replace outputs."""
+Jobs = Annotated[
+    int | None,
+    typer.Option(
+        "--jobs", "-j", min=1, help="Threads. (default: the CPUs allotted to this process)", rich_help_panel=_WORK
+    ),
+]
+ChunkS = Annotated[
+    float | None,
+    typer.Option(help="Seconds of recording that a thread takes at a time. (default: 1)", rich_help_panel=_WORK),
+]
 
-    overwrite: Overwrite = False
+
+@dataclass(frozen=True)
+class TellOptions:
+    """How work is told."""
+
     quiet: Quiet = False
     json: Json = False
     debug: Debug = False
@@ -205,19 +303,37 @@ class WorkOptions:
     def work(self, console: Console) -> Work:
         from driftcli.workflow.work import Work
 
-        return Work(overwrite=self.overwrite, reporter=console)
+        return Work(reporter=console)
+
+
+@dataclass(frozen=True)
+class LookOptions(TellOptions):
+    """Of verbs that stream a recording and write nothing."""
+
+    jobs: Jobs = None
+    chunk_s: ChunkS = None
+
+    def work(self, console: Console) -> Work:
+        work = super().work(console)
+        work = work if self.jobs is None else replace(work, jobs=self.jobs)
+        return work if self.chunk_s is None else replace(work, chunk_s=self.chunk_s)
+
+
+@dataclass(frozen=True)
+class WorkOptions(TellOptions):
+    """How work is told, and whether it may replace outputs."""
+
+    overwrite: Overwrite = False
+
+    def work(self, console: Console) -> Work:
+        return replace(super().work(console), overwrite=self.overwrite)
 
 
 @dataclass(frozen=True)
 class ThreadOptions(WorkOptions):
     """Of verbs that work in threads; their number never changes a result."""
 
-    jobs: Annotated[
-        int | None,
-        typer.Option(
-            "--jobs", "-j", min=1, help="Threads. (default: the CPUs allotted to this process)", rich_help_panel=_WORK
-        ),
-    ] = None
+    jobs: Jobs = None
 
     def work(self, console: Console) -> Work:
         work = super().work(console)
@@ -235,10 +351,7 @@ def limited(work: Work, max_memory: str | None) -> Work:
 class StreamOptions(ThreadOptions):
     """Of verbs that stream a recording; the length of a chunk never changes a result."""
 
-    chunk_s: Annotated[
-        float | None,
-        typer.Option(help="Seconds of recording that a thread takes at a time. (default: 1)", rich_help_panel=_WORK),
-    ] = None
+    chunk_s: ChunkS = None
 
     def work(self, console: Console) -> Work:
         work = super().work(console)

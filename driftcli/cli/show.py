@@ -28,24 +28,26 @@ def seconds(value: float) -> str:
     return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
 
 
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}{'' if number == 1 else 's'}"
+def count_of(number: int, noun: str) -> str:
+    """1 contact, 1,536 contacts."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def _detect(counts: Mapping[str, Any]) -> dict[str, str]:
-    return {"peaks": f"{counts['peaks']:,} on {_count(counts['contacts'], 'contact')}"}
+    return {"peaks": f"{counts['peaks']:,} on {count_of(counts['contacts'], 'contact')}"}
 
 
 def _estimate(counts: Mapping[str, Any]) -> dict[str, str]:
     low, high = counts["displacement_um"]
-    windows, bins = _count(counts["spatial_windows"], "spatial window"), _count(counts["temporal_bins"], "temporal bin")
+    windows = count_of(counts["spatial_windows"], "spatial window")
+    bins = count_of(counts["temporal_bins"], "temporal bin")
     return {"motion": f"{windows} × {bins}, displacement {low:+.1f} to {high:+.1f} µm"}
 
 
 def _apply(counts: Mapping[str, Any]) -> dict[str, str]:
-    removed = _count(counts["removed_contacts"], "contact")
+    removed = count_of(counts["removed_contacts"], "contact")
     tail = f", {removed} at the border removed" if counts["removed_contacts"] else ""
-    return {"corrected": f"{_count(counts['columns'], 'column')} of {counts['dtype']}{tail}"}
+    return {"corrected": f"{count_of(counts['columns'], 'column')} of {counts['dtype']}{tail}"}
 
 
 def _correct_peaks(counts: Mapping[str, Any]) -> dict[str, str]:

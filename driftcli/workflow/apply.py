@@ -2,99 +2,88 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from driftcli import __version__
-from driftcli.errors import UsageError
-from driftcli.files import atomic
 from driftcli.interpolate.interpolator import Interpolator, always_inside
 from driftcli.interpolate.weights import InterpolateParameters
-from driftcli.model import ApplyParameters, Settings
+from driftcli.model import GOOD, ApplyParameters, Motion, Settings
 from driftcli.preprocess.noise import median_level, noise_slices
-from driftcli.recording.adc import SHIFTED, SHIFTED_KEY
 from driftcli.recording.convert import from_traces
 from driftcli.recording.facts import facts_of
-from driftcli.recording.meta import Meta, format_meta
 from driftcli.recording.probe import write_probe
 from driftcli.recording.recording import Recording
-from driftcli.recording.spikeglx_out import (
-    channel_numbers,
-    corrected_meta,
-    corrected_name,
-    require_name,
-    with_sha1,
-)
-from driftcli.recording.writer import BinaryWriter
 from driftcli.store.motion import MotionFile, read_motion
-from driftcli.workflow.fit import require_fit
+from driftcli.workflow.contacts import describe_labels, labels_of, tell_of_labels
+from driftcli.workflow.fit import offset, require_fit, tell_of_joined_bins
+from driftcli.workflow.outputs import Corrected, Output, Outputs, meta_of, outputs_of
 from driftcli.workflow.runlog import RunLog, describe_recording
+from driftcli.workflow.sinks import Sink, allow_open_files, sink_of
 from driftcli.workflow.steps import APPLY_STAGES, phase_shift_facts, preprocess_steps, warning_of_shifts
 from driftcli.workflow.stream import Piece, Scratch, Span, Stream
 from driftcli.workflow.work import Work, claim_outputs
 
-_HASHED_CHUNK_S = 0.5  # blocks wait in memory until it is their turn to be hashed: one at a time of each thread
-
-
-def default_name(recording: Recording) -> str:
-    """What the corrected binary is called where nobody says: `corrected.bin`, or for SpikeGLX as SpikeGLX would."""
-    return "corrected.bin" if recording.meta is None else corrected_name(recording.path, recording.meta)
-
-
-def outputs_of(recording: Recording, out: Path, dtype: str | None = None) -> dict[str, Path]:
-    """Every file that `apply` writes: `binary`, `probe`, and `meta` for SpikeGLX.
-
-    The probe is `probe.json` beside a binary of the default name, else it is named after the binary.
-    Raises UsageError where `out` or `dtype` make no SpikeGLX file.
-    """
-    named = out.name == default_name(recording)
-    files = {"binary": out, "probe": out.with_name("probe.json" if named else f"{out.stem}.probe.json")}
-    if recording.meta is None:
-        return files
-    require_name(out, recording.path, recording.meta)
-    if np.dtype(dtype or recording.dtype) != recording.dtype:
-        raise UsageError(
-            f"--output-dtype {dtype} makes no SpikeGLX file: their samples are {recording.dtype.name}",
-            f"leave --output-dtype away, or move {recording.meta.path.name} to read the samples as raw",
-        )
-    return {**files, "meta": out.with_suffix(".meta")}
+_IN_ORDER_CHUNK_S = 0.5  # blocks wait in memory until it is their turn to be hashed: one at a time of each thread
 
 
 def apply(
-    recording: Recording, motion_path: Path, settings: Settings, out: Path, work: Work, *, dtype: str | None = None
+    recording: Recording,
+    motion_path: Path,
+    settings: Settings,
+    out: Path,
+    work: Work,
+    *,
+    dtype: str | None = None,
+    split: bool = False,
+    compress: bool = False,
 ) -> dict[str, Any]:
     """Interpolate a recording's traces back along its motion, and write them to `out` with their probe beside it.
 
     The binary has the recording's columns in their order (without those of removed contacts), its number of samples and
     its µV per bit. That of a SpikeGLX recording gets a meta beside it. dtype: int16 or float32, by default the
-    recording's.
+    recording's. split: write a binary for each file of the recording; `out` is then their folder. compress: write
+    mtscomp's format.
 
     Returns the facts that went to `run.json`. Raises InputError when the motion doesn't fit the recording.
     """
-    files = outputs_of(recording, out, dtype)
-    claim_outputs(files.values(), [*recording.inputs.values(), motion_path], work.overwrite)
-    file = read_motion(motion_path)
+    outputs = outputs_of(recording, out, dtype, split=split, compress=compress)
+    claim_outputs(outputs.files, [*recording.inputs.values(), motion_path], work.overwrite)
+    file = read_motion(motion_path, every_bin=False)
     require_fit(facts_of(recording), file, "the recording")
-    log = RunLog("apply", out, {**recording.inputs, "motion": motion_path}, settings, APPLY_STAGES, work)
+    tell_of_joined_bins(file, work.reporter)
+    first = outputs.binaries[0].binary
+    log = RunLog("apply", first, {**recording.inputs, "motion": motion_path}, settings, APPLY_STAGES, work)
     log.facts["recording"] = describe_recording(recording)
     log.facts["phase_shift"] = phase_shift_facts(settings, recording)
+    log.facts["files"] = [path.name for path in outputs.files]
     with log.timed("prepare"):
-        corrector = _Corrector(recording, file, settings, np.dtype(dtype or recording.dtype), work)
-        meta = _meta_of(corrector, recording, settings, out, motion_path)
+        known, look = _known_labels(file, settings)
+        labels = labels_of(recording, settings, work, known, look)
+        begins_at = offset(facts_of(recording), file)
+        corrector = Corrector(
+            recording,
+            file.motions,
+            settings,
+            np.dtype(dtype or recording.dtype),
+            labels,
+            work,
+            begins_at=begins_at,
+        )
+        metas = [meta_of(output, corrector.corrected(), settings, motion_path) for output in outputs.binaries]
+    if look:  # else an earlier verb has told
+        tell_of_labels(recording, labels, work)
+    log.facts["bad_channels"] = describe_labels(recording, labels)
     with log.timed("apply"):
-        clipped = corrector.write(out) if meta is None else corrector.write_pair(out, files["meta"], meta)
-    write_probe(files["probe"], recording, corrector.interpolator.kept_contacts, corrector.kept_columns_out)
+        clipped = corrector.write(outputs.binaries, metas)
+    write_probe(outputs.probe, recording, corrector.interpolator.kept_contacts, corrector.kept_columns_out)
     if clipped:
         work.reporter.message(f"{clipped} values went beyond the range of int16 and were clipped")
-    if meta is not None:
-        _tell_of_pair(recording, settings, files, work)
+    _tell_of_pairs(recording, settings, outputs, work)
     log.counts = {
         "samples": recording.num_samples,
         "columns": len(corrector.columns),
@@ -105,49 +94,23 @@ def apply(
     return log.write()
 
 
-def _tell_of_pair(recording: Recording, settings: Settings, files: dict[str, Path], work: Work) -> None:
-    if "probe" in recording.inputs:
+def _known_labels(file: MotionFile, settings: Settings) -> tuple[NDArray[np.uint8] | None, bool]:
+    """The labels that the motion carries, and whether the data must be looked at: for a motion that carries none, or
+    whose labels were found in another way than these settings ask for."""
+    known = None if file.facts is None else file.facts.labels
+    found_so = file.preset.get("bad_channels") == settings.to_dict()["bad_channels"]
+    return known, known is None or not found_so
+
+
+def _tell_of_pairs(recording: Recording, settings: Settings, outputs: Outputs, work: Work) -> None:
+    meta = outputs.binaries[0].meta
+    if meta is not None and "probe" in recording.inputs:
         given = recording.inputs["probe"].name
-        told = f"{files['meta'].name} keeps the geometry that SpikeGLX wrote"
-        work.reporter.message(f"{told}; that of {given} is in {files['probe'].name}")
+        told = f"{meta.name} keeps the geometry that SpikeGLX wrote"
+        work.reporter.message(f"{told}; that of {given} is in {outputs.probe.name}")
     warning = warning_of_shifts(settings, recording)
     if warning is not None:
         work.reporter.message(warning)
-
-
-def _meta_of(
-    corrector: _Corrector, recording: Recording, settings: Settings, out: Path, motion_path: Path
-) -> dict[str, str] | None:
-    """The meta of a corrected SpikeGLX binary but for its SHA1; None for a raw one."""
-    meta = recording.meta
-    if meta is None:
-        return None
-    notes = {
-        "driftcliVersion": __version__,
-        "driftcliInput": recording.path.name,
-        "driftcliInputSHA1": meta.values.get("fileSHA1", "0"),
-        "driftcliMotion": motion_path.name,
-        "driftcliPreset": json.dumps(settings.to_dict(), separators=(",", ":")),
-        SHIFTED_KEY: _note_on_shifts(settings, recording),
-        **_notes_on_contacts(corrector, recording, meta),
-    }
-    return corrected_meta(meta, out, corrector.columns, recording.num_samples, notes)
-
-
-def _note_on_shifts(settings: Settings, recording: Recording) -> str:
-    facts = phase_shift_facts(settings, recording)
-    return SHIFTED if facts["applied"] else f"not applied: {facts['reason']}"
-
-
-def _notes_on_contacts(corrector: _Corrector, recording: Recording, meta: Meta) -> dict[str, str]:
-    """The channels that were left out, and those whose traces are at times not between others."""
-    kept = np.zeros(len(recording.geometry), bool)
-    kept[corrector.interpolator.kept_contacts] = True
-    border = kept & ~always_inside(recording.geometry, corrector.motions)
-    return {
-        "driftcliRemovedChannels": channel_numbers(meta, np.sort(recording.columns[~kept])),
-        "driftcliBorderChannels": channel_numbers(meta, np.sort(recording.columns[border])),
-    }
 
 
 def corrected_columns(
@@ -161,7 +124,7 @@ def corrected_columns(
     return written, np.searchsorted(written, columns[kept]).astype(np.int64)
 
 
-class _Corrector:
+class Corrector:
     """Writes the corrected recording block by block.
 
     columns: the file's columns that are written, in their order. kept_columns_out: (K,) the output column of each kept
@@ -169,13 +132,25 @@ class _Corrector:
     """
 
     def __init__(
-        self, recording: Recording, file: MotionFile, settings: Settings, dtype: np.dtype[Any], work: Work
+        self,
+        recording: Recording,
+        motions: Mapping[int, Motion],
+        settings: Settings,
+        dtype: np.dtype[Any],
+        labels: NDArray[np.uint8],
+        work: Work,
+        *,
+        begins_at: int = 0,
     ) -> None:
+        """begins_at: the sample, in the motion's time, that is the first of the recording."""
+        self._begins_at = begins_at
         stage = settings["interpolate"]
-        context = (recording.geometry, file.motions, recording.sampling_frequency_hz, recording.num_samples)
+        num_samples = begins_at + recording.num_samples
+        context = (recording.geometry, motions, recording.sampling_frequency_hz, num_samples)
         parameters = cast(InterpolateParameters, stage.parameters)
-        self.interpolator = Interpolator(stage.module.Kernel, parameters, *context)
-        self.motions, self.dtype = file.motions, dtype
+        self.interpolator = Interpolator(stage.module.Kernel, parameters, *context, labels)
+        self.dtype = dtype
+        self._motions, self._labels = motions, labels
         self._recording, self._work, self._scratch = recording, work, Scratch()
         self._kept = self.interpolator.kept_contacts
         layout = corrected_columns(recording.columns, recording.num_columns, self._kept)
@@ -183,55 +158,69 @@ class _Corrector:
         self._copied = np.setdiff1d(self.columns, recording.columns)
         self._copied_out = np.searchsorted(self.columns, self._copied)
         self._raw = cast(ApplyParameters, settings["apply"].parameters).signal == "raw"
-        steps = [] if self._raw else preprocess_steps(settings, recording)
-        chunk_s = work.chunk_s if recording.meta is None else min(work.chunk_s, _HASHED_CHUNK_S)
-        self._stream = Stream(recording, steps, 0, jobs=work.jobs, chunk_s=chunk_s)
-        self._offsets = self._raw_offsets() if self._raw else None
+        self._steps = [] if self._raw else preprocess_steps(settings, recording, labels)
+        self._levels = self._raw_levels() if self._raw else None
 
-    def write(self, out: Path) -> int:
-        """Stream all blocks to `out`; returns how many values were clipped to the range of the output."""
-        with self._writer(out) as writer:
-            return sum(clipped for clipped, _ in self._blocks(writer, keep=False))
+    def corrected(self) -> Corrected:
+        """What becomes of the channels."""
+        kept = np.zeros(len(self._recording.geometry), bool)
+        kept[self._kept] = True
+        inside = always_inside(self._recording.geometry, self._motions, self._labels)
+        border = kept & ~inside & (self._labels == GOOD)
+        return Corrected(self.columns, ~kept, border, self._labels)
 
-    def write_pair(self, out: Path, meta_path: Path, meta: dict[str, str]) -> int:
-        """The same, and then `meta` with the SHA1 of what was written as `meta_path`.
-
-        Both are whole on the disk before the binary gets its name and, right after it, the meta gets its own.
-        """
-        digest, total = hashlib.sha1(usedforsecurity=False), 0
-        with atomic(meta_path) as part, self._writer(out) as writer:
-            for clipped, written in self._blocks(writer, keep=True):
+    def write(self, outputs: list[Output], metas: list[dict[str, str] | None]) -> int:
+        """Stream all blocks to the outputs; returns how many values were clipped to the range of the dtype."""
+        total = 0
+        allow_open_files(len(outputs))
+        with ExitStack() as stack:
+            sinks = [
+                stack.enter_context(sink_of(output, self.dtype, len(self.columns), meta))
+                for output, meta in zip(outputs, metas, strict=True)
+            ]
+            for clipped in self.fill(list(zip(outputs, sinks, strict=True))):
                 total += clipped
-                digest.update(written.data)
-            with part.open("wb") as file:
-                file.write(format_meta(with_sha1(meta, digest.hexdigest())))
-                file.flush()
-                os.fsync(file.fileno())
+            for sink in sinks:
+                sink.finish()
         return total
 
-    def _writer(self, out: Path) -> BinaryWriter:
-        return BinaryWriter(out, self.dtype, len(self.columns), self._recording.num_samples)
+    def fill(self, sinks: list[tuple[Output, Sink]], spans: Sequence[Span] | None = None) -> Iterator[int]:
+        """Correct all blocks, or some, into the sinks; yield how many values of each were clipped."""
+        for clipped, prepared in self._blocks(sinks, spans):
+            for sink, each in prepared:
+                sink.take(each)
+            yield clipped
 
-    def _blocks(self, writer: BinaryWriter, *, keep: bool) -> Iterator[tuple[int, NDArray[Any]]]:
-        """Write block after block; yield, in order, how many of its values were clipped, and if wanted all of them."""
+    def _blocks(
+        self, sinks: list[tuple[Output, Sink]], spans: Sequence[Span] | None
+    ) -> Iterator[tuple[int, list[tuple[Sink, Any]]]]:
+        """The same, yielding in order how many values were clipped, and what each sink prepared."""
+        in_order = any(sink.in_order for _, sink in sinks)
+        chunk_s = min(self._work.chunk_s, _IN_ORDER_CHUNK_S) if in_order else self._work.chunk_s
+        stream = Stream(self._recording, self._steps, 0, jobs=self._work.jobs, chunk_s=chunk_s)
 
-        def correct(span: Span) -> tuple[int, NDArray[Any]]:
-            block, clipped = self._corrected(span)
-            writer.write(span[0], block)
-            values = block.reshape(-1)
-            return clipped, (values if keep else values[:0]).copy()  # the block itself is filled again
+        def correct(span: Span) -> tuple[int, list[tuple[Sink, Any]]]:
+            block, clipped = self._corrected(stream, span)
+            prepared = []
+            for output, sink in sinks:
+                first, last = max(span[0], output.start), min(span[1], output.stop)
+                if first < last:
+                    rows = block[first - span[0] : last - span[0]]
+                    prepared.append((sink, sink.prepare(first - output.start, rows)))
+            return clipped, prepared
 
-        return self._stream.map(correct, self._stream.blocks(), self._work.reporter, "apply")
+        return stream.map(correct, stream.blocks() if spans is None else spans, self._work.reporter, "apply")
 
-    def _corrected(self, span: Span) -> tuple[NDArray[Any], int]:
+    def _corrected(self, stream: Stream, span: Span) -> tuple[NDArray[Any], int]:
         raw = self._recording.read(*span)
         block = self._scratch.array("block", (len(raw), len(self.columns)), self.dtype)
-        if self._raw and self.interpolator.is_still(*span) and self.dtype == self._recording.dtype:
+        still = self.interpolator.is_still(self._begins_at + span[0], self._begins_at + span[1])
+        if self._raw and still and self.dtype == self._recording.dtype:
             np.take(raw, self.columns, axis=1, out=block)
             return block, 0
         gain = None if self._recording.gain_to_uv is None else self._recording.gain_to_uv[self._kept]
         clipped = 0
-        for tile in self._stream.tiles(*span):
+        for tile in stream.tiles(*span):
             rows = block[tile.start - span[0] : tile.stop - span[0]]
             clipped += from_traces(self._interpolated(tile), self.kept_columns_out, gain, rows)
         copied = np.ascontiguousarray(raw[:, self._copied], dtype=np.float32)
@@ -239,17 +228,26 @@ class _Corrector:
 
     def _interpolated(self, piece: Piece) -> NDArray[np.float32]:
         out = self._scratch.array("corrected", (len(piece.traces), len(self._kept)), np.float32)
-        if self._offsets is None:
-            return self.interpolator(piece.traces, piece.start, out)
-        return self.interpolator(piece.traces - self._offsets, piece.start, out) + self._offsets[self._kept]
+        start = self._begins_at + piece.start
+        if self._levels is None:
+            return self.interpolator(piece.traces, start, out)
+        levels, levels_of_kept = self._levels
+        return self.interpolator(piece.traces - levels, start, out) + levels_of_kept
 
-    def _raw_offsets(self) -> NDArray[np.float32]:
-        """(C,) median of each contact's raw signal: left in, it would leak into steps when weights change."""
+    def _raw_levels(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """(C,) median of each contact's raw signal: left in, it would leak into steps when weights change. And what is
+        put back to each corrected trace (K,): the same, but that of a bad contact tells nothing."""
+        stream = Stream(self._recording, [], 0, jobs=self._work.jobs, chunk_s=self._work.chunk_s)
 
         def level(span: Span) -> NDArray[np.float64]:
-            piece = self._stream.piece(*span)
+            piece = stream.piece(*span)
             return median_level(piece.traces[piece.first : piece.last])
 
         slices = noise_slices(self._recording.num_samples, self._recording.sampling_frequency_hz)
-        levels = list(self._stream.map(level, slices, self._work.reporter, "offsets"))
-        return np.median(levels, axis=0).astype(np.float32)
+        spans = [stream.unbroken(span) for span in slices]
+        of_spans = list(stream.map(level, spans, self._work.reporter, "levels"))
+        levels = np.median(of_spans, axis=0).astype(np.float32)
+        of_kept = levels[self._kept]
+        of_kept[self.interpolator.borrowed] = np.median(levels[self._labels == GOOD])
+        of_kept[self.interpolator.silent] = 0
+        return levels, of_kept

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from driftcli.errors import InputError, UsageError
-from driftcli.model import DepthPeaks, Geometry, Motion, Settings, Stage
+from driftcli.estimate.timeline import Timeline
+from driftcli.mask.exclude import mask_of_text
+from driftcli.mask.spans import merged, shares, union
+from driftcli.model import GOOD, DepthPeaks, Geometry, Mask, Motion, RecordingFacts, Settings, Stage
 from driftcli.reporter import Reporter
 from driftcli.store.motion import write_motion
 from driftcli.store.npz import read_npz_peaks
 from driftcli.store.peaks import PeaksByShank
-from driftcli.workflow.runlog import RunLog, describe_motions
+from driftcli.workflow.runlog import RunLog, describe_motions, tell_of_mask
 from driftcli.workflow.steps import ESTIMATE_STAGES
 from driftcli.workflow.work import Work, claim_outputs
 
@@ -27,6 +30,8 @@ _MILLION = 1_000_000
 _MANY_PEAKS = 100 * _MILLION  # so many that what they take is what counts
 
 Span = tuple[float, float]
+Shanks = Literal["each", "together"]
+_TICKS_HZ = 1e6  # peaks of an .npz have times but no samples: their mask counts microseconds
 
 
 @dataclass(frozen=True)
@@ -38,55 +43,119 @@ class ShankPeaks:
     read: Callable[[], DepthPeaks]
 
 
-def estimate(source: Path, settings: Settings, out: Path, work: Work, *, span_um: Span | None = None) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Source:
+    """Peaks to estimate a motion from.
+
+    facts: of the recording that they came from, None for those of an .npz. mask: in samples of `rate_hz`.
+    shanks: the peaks of each shank; with one motion for several shanks those of all of them.
+    """
+
+    facts: RecordingFacts | None
+    duration_s: float
+    rate_hz: float
+    mask: Mask
+    shanks: dict[tuple[int, ...], ShankPeaks]
+
+    def timeline(self, bin_s: float) -> Timeline:
+        """The time that the estimate works on."""
+        breaks_s = np.empty(0) if self.facts is None else self.facts.breaks / self.rate_hz
+        return Timeline.of(self.duration_s, bin_s, breaks_s, union(self.mask) / self.rate_hz)
+
+
+def estimate(
+    source: Path,
+    settings: Settings,
+    out: Path,
+    work: Work,
+    *,
+    span_um: Span | None = None,
+    shanks: Shanks = "each",
+    exclude_times: str | None = None,
+    ignore_mask: bool = False,
+) -> dict[str, Any]:
     """Estimate the motion of each shank from `peaks.h5` (or an .npz) and write it to `out` (HDF5).
 
     span_um: lowest and highest depth of the shank, for peaks from an .npz; by default those of the peaks.
+    shanks: each has a motion of its own, or together they have one.
+    exclude_times: spans to leave out beside those of the file's mask, or the file that lists them. ignore_mask: leave
+        out only those.
 
     Returns the facts that went to `run.json`. Raises InputError when the peaks can't be read or there are none, and
     UsageError for a span where the contacts say it and for an estimate that needs more memory than it may.
     """
     claim_outputs([out], [source], work.overwrite)
-    if source.suffix.lower() == ".npz":
-        facts, peaks = None, read_npz_peaks(source)
-        duration_s = float(np.ceil(peaks.time_s[-1]))
-        span_um = _checked_span(span_um) or (float(peaks.depth_um.min()), float(peaks.depth_um.max()))
-        shanks = {0: ShankPeaks(span_um, len(peaks), lambda: peaks)}
-    else:
-        if span_um is not None:
-            raise UsageError(
-                "--span-um is for peaks from an .npz", f"leave it out: {source.name} says where contacts are"
-            )
-        file = PeaksByShank.open(source)
-        facts, duration_s, shanks = file.facts, file.facts.duration_s, _by_shank(file)
+    peaks = _open_npz(source, span_um) if source.suffix.lower() == ".npz" else _open_peaks(source, span_um, shanks)
+    num_samples = round(peaks.duration_s * peaks.rate_hz)
+    excluded = mask_of_text(exclude_times, peaks.rate_hz, num_samples)
+    peaks = replace(peaks, mask=merged([Mask() if ignore_mask else peaks.mask, excluded]))
     log = RunLog("estimate", out, {"peaks": source}, settings, ESTIMATE_STAGES, work)
-    with_peaks = [(shank.span_um, shank.count) for shank in shanks.values() if shank.count]
+    timeline = peaks.timeline(bin_s_of(settings))
+    _tell_of_short_files(timeline, work)
+    share = shares(peaks.mask, num_samples)
+    if exclude_times is not None or ignore_mask:  # else detect has told
+        tell_of_mask(share, work.reporter)
+    with_peaks = [(shank.span_um, shank.count) for shank in peaks.shanks.values() if shank.count]
     if with_peaks:
-        needed = _Memory.of(with_peaks, duration_s, settings["estimate"], work.jobs)
+        needed = Memory.of(with_peaks, timeline.duration_s, settings["estimate"], work.jobs)
         needed.tell_or_refuse(work, f", {sum(count for _, count in with_peaks):,} peaks")
     with log.timed("estimate"):
-        motions = _estimate_shanks(shanks, duration_s, settings, work)
-    write_motion(out, motions, duration_s, facts, settings)
-    log.counts = {"peaks": sum(data.count for data in shanks.values()), **describe_motions(motions)}
+        motions = _estimate_shanks(peaks.shanks, timeline, settings, work)
+    write_motion(out, motions, peaks.duration_s, peaks.facts, settings, peaks.mask, peaks.rate_hz)
+    log.facts["mask"] = {"share": {name: round(each, 6) for name, each in share.items()}}
+    log.facts["shanks"] = shanks
+    log.counts = {"peaks": sum(data.count for data in peaks.shanks.values()), **describe_motions(motions)}
     return log.write()
 
 
-def foresee_memory(geometry: Geometry, duration_s: float, settings: Settings, work: Work) -> None:
+def _tell_of_short_files(timeline: Timeline, work: Work) -> None:
+    if timeline.unknown_stretches:
+        files = f"{timeline.unknown_stretches} of {len(timeline.stretches_s)} files"
+        work.reporter.message(
+            f"{files} have no temporal bin of which half is there and not masked: their motion is that of the files "
+            f"around them; with a smaller estimate.bin_s than {timeline.bin_s:g} there may be fewer"
+        )
+
+
+def bin_s_of(settings: Settings) -> float:
+    """Length of the temporal bins that the estimate of a preset works with."""
+    return float(settings["estimate"].parameters.model_dump()["bin_s"])
+
+
+def _open_npz(source: Path, span_um: Span | None) -> Source:
+    peaks = read_npz_peaks(source)
+    span_um = _checked_span(span_um) or (float(peaks.depth_um.min()), float(peaks.depth_um.max()))
+    shanks: dict[tuple[int, ...], ShankPeaks] = {(0,): ShankPeaks(span_um, len(peaks), lambda: peaks)}
+    return Source(None, float(np.ceil(peaks.time_s[-1])), _TICKS_HZ, Mask(), shanks)
+
+
+def _open_peaks(source: Path, span_um: Span | None, shanks: Shanks) -> Source:
+    if span_um is not None:
+        raise UsageError("--span-um is for peaks from an .npz", f"leave it out: {source.name} says where contacts are")
+    file = PeaksByShank.open(source)
+    by_shank: dict[tuple[int, ...], ShankPeaks] = {
+        group: ShankPeaks(span_um, sum(file.counts[shank] for shank in group), partial(file.read, group))
+        for group, span_um in spans_um_of(_used(file.facts), shanks).items()
+    }
+    return Source(file.facts, file.facts.duration_s, file.facts.sampling_frequency_hz, file.mask, by_shank)
+
+
+def foresee_memory(geometry: Geometry, duration_s: float, settings: Settings, work: Work, shanks: Shanks) -> None:
     """Before there are peaks: tell how much memory the estimate will take, as far as that doesn't depend on them.
 
     Raises UsageError if that alone is more than there may be, or than the method ever takes.
     """
-    stage, spans_um = settings["estimate"], _spans_um(geometry).values()
-    least = _Memory.of([(span_um, 0) for span_um in spans_um], duration_s, stage, work.jobs)
+    stage, spans_um = settings["estimate"], spans_um_of(geometry, shanks).values()
+    least = Memory.of([(span_um, 0) for span_um in spans_um], duration_s, stage, work.jobs)
     many, more = (
-        _Memory.of([(span_um, peaks) for span_um in spans_um], duration_s, stage, work.jobs)
+        Memory.of([(span_um, peaks) for span_um in spans_um], duration_s, stage, work.jobs)
         for peaks in (_MANY_PEAKS, _MANY_PEAKS + _MILLION)
     )
     least.tell_or_refuse(work, f", and up to {(more.n_bytes - many.n_bytes) / 1e6:.0f} MB for each million peaks")
 
 
 @dataclass(frozen=True)
-class _Memory:
+class Memory:
     """What an estimate takes at its peak, its shanks one after the other; hint: what to do if that is too much."""
 
     temporal_bins: int
@@ -95,7 +164,7 @@ class _Memory:
     hint: str
 
     @classmethod
-    def of(cls, shanks: list[tuple[Span, int]], duration_s: float, stage: Stage, jobs: int) -> _Memory:
+    def of(cls, shanks: list[tuple[Span, int]], duration_s: float, stage: Stage, jobs: int) -> Memory:
         """shanks: the span and the number of peaks of each."""
         of_shanks = [
             (count, stage.module.footprint(count, span_um, duration_s, stage.parameters, jobs))
@@ -130,50 +199,62 @@ def _checked_span(span_um: Span | None) -> Span | None:
     return span_um
 
 
-def _by_shank(file: PeaksByShank) -> dict[int, ShankPeaks]:
-    spans_um = _spans_um(file.facts.geometry)
-    return {
-        shank: ShankPeaks(spans_um[shank], count, partial(file.read, shank)) for shank, count in file.counts.items()
-    }
+def _used(facts: RecordingFacts) -> Geometry:
+    """The contacts that peaks can be on: of each shank the good ones, or all if none is."""
+    geometry, used = facts.geometry, np.ones(len(facts.geometry), bool)
+    for _, contacts in geometry.each_shank():
+        good = np.ones(len(contacts), bool) if facts.labels is None else facts.labels[contacts] == GOOD
+        used[contacts] = good if good.any() else True
+    return Geometry(geometry.positions_um[used], geometry.shanks[used])
 
 
-def _spans_um(geometry: Geometry) -> dict[int, Span]:
-    """Lowest and highest depth of the contacts of each shank."""
-    depths = {shank: geometry.depths_um[contacts] for shank, contacts in geometry.each_shank()}
-    return {shank: (float(depth.min()), float(depth.max())) for shank, depth in depths.items()}
+def spans_um_of(geometry: Geometry, shanks: Shanks) -> dict[tuple[int, ...], Span]:
+    """Lowest and highest depth of the contacts of each shank, or of all together."""
+    each = dict(geometry.each_shank())
+    groups = [tuple(each)] if shanks == "together" else [(shank,) for shank in each]
+    depths = {group: geometry.depths_um[np.concatenate([each[shank] for shank in group])] for group in groups}
+    return {group: (float(depth.min()), float(depth.max())) for group, depth in depths.items()}
 
 
 def _estimate_shanks(
-    shanks: Mapping[int, ShankPeaks], duration_s: float, settings: Settings, work: Work
+    shanks: Mapping[tuple[int, ...], ShankPeaks], timeline: Timeline, settings: Settings, work: Work
 ) -> dict[int, Motion]:
     """The motion of each shank; one without peaks stands still, unless none has any."""
     stage = settings["estimate"]
     motions: dict[int, Motion] = {}
     unusable = 0
-    for done, (number, shank) in enumerate(shanks.items()):
-        reporter = _ShankReporter(work.reporter, number, done, len(shanks))
+    for done, (group, shank) in enumerate(shanks.items()):
+        reporter = _ShankReporter(work.reporter, group, done, len(shanks))
         try:
             if not shank.count:
                 raise InputError("there are no peaks")
             # No name for the peaks here: those of one shank must be gone before the next are read.
-            motions[number] = stage.module.estimate(
-                shank.read(), shank.span_um, duration_s, stage.parameters, reporter, work.jobs
+            motion = stage.module.estimate(
+                timeline.take(shank.read()),
+                shank.span_um,
+                timeline.duration_s,
+                stage.parameters,
+                reporter,
+                work.jobs,
             )
+            motion = timeline.restore(motion)
         except InputError as error:
             unusable += 1
             if unusable == len(shanks):
                 raise
             reporter.message(f"{error.message}; its motion is taken as zero")
-            motions[number] = Motion(np.zeros((1, 1)), np.array([duration_s / 2]), np.array([sum(shank.span_um) / 2]))
+            centres_s, centres_um = np.array([timeline.ends_s[-1] / 2]), np.array([sum(shank.span_um) / 2])
+            motion = Motion(np.zeros((1, 1)), centres_s, centres_um)
+        motions |= dict.fromkeys(group, motion)
     return motions
 
 
 class _ShankReporter(Reporter):
     """Passes on what one shank of several has to tell, under its name and as its share of the progress."""
 
-    def __init__(self, reporter: Reporter, shank: int, done: int, total: int) -> None:
+    def __init__(self, reporter: Reporter, shanks: tuple[int, ...], done: int, total: int) -> None:
         self._reporter, self._done, self._total = reporter, done, total
-        self._name = f"shank {shank}: " if total > 1 else ""
+        self._name = f"shank {shanks[0]}: " if total > 1 else ""
 
     def message(self, text: str) -> None:
         self._reporter.message(self._name + text)

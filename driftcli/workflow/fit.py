@@ -6,8 +6,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from driftcli.errors import InputError
+from driftcli.joining import SHORT_BIN_S
 from driftcli.model import RecordingFacts
-from driftcli.store.motion import MotionFile
+from driftcli.reporter import Reporter
+from driftcli.store.motion import JOINED_WITHIN_UM, MotionFile
 
 
 def require_fit(facts: RecordingFacts, file: MotionFile, what: str) -> None:
@@ -15,17 +17,44 @@ def require_fit(facts: RecordingFacts, file: MotionFile, what: str) -> None:
 
     A motion of peaks that came without a recording may end up to one temporal bin early, as peaks do.
     """
+    hint = f"estimate it from {what if what == 'the peaks' else f'the peaks of {what}'}"
     missing = [shank for shank, _ in facts.geometry.each_shank() if shank not in file.motions]
     if missing:
-        raise InputError(f"the motion has no shank {missing[0]}", f"estimate it from the peaks of {what}")
+        raise InputError(f"the motion has no shank {missing[0]}", hint)
     slack_s = 0.0 if file.facts else max(_bin_s(motion.temporal_bins_s) for motion in file.motions.values())
-    if file.duration_s + slack_s < facts.duration_s:
+    if file.joined:  # the times that are left stand further apart than those of the bins
+        slack_s = min(slack_s, SHORT_BIN_S)
+    first = offset(facts, file)
+    end_s = (first + facts.num_samples) / facts.sampling_frequency_hz
+    if first < 0 or file.duration_s + slack_s < end_s:
+        rate_hz = facts.sampling_frequency_hz
+        theirs_s = 0.0 if file.facts is None else file.facts.origin / rate_hz
+        ours_s = facts.origin / rate_hz
         raise InputError(
-            f"the motion covers {file.duration_s:.3f} s, {what} {facts.duration_s:.3f} s",
-            f"estimate it from the peaks of {what}",
+            f"the motion covers {theirs_s:.3f} to {theirs_s + file.duration_s:.3f} s, {what} {ours_s:.3f} to "
+            f"{ours_s + facts.duration_s:.3f} s",
+            f"{hint}, or give the --start-s and --end-s that it was estimated with",
         )
     if file.facts is not None:
         _require_same_probe(facts, file.facts)
+
+
+def offset(facts: RecordingFacts, file: MotionFile) -> int:
+    """How many samples the first one of what is to be corrected comes after time 0 of the motion.
+
+    What is to be corrected may be a span of what the motion was estimated on. A motion that came without a recording
+    is taken to begin where the files do.
+    """
+    return facts.origin - (0 if file.facts is None else file.facts.origin)
+
+
+def tell_of_joined_bins(file: MotionFile, reporter: Reporter) -> None:
+    """Say so where the motion was too finely sampled to be taken bin by bin."""
+    if file.joined:
+        reporter.message(
+            f"the motion is sampled very finely: bins shorter than {1000 * SHORT_BIN_S:g} ms were joined where one "
+            f"displacement is within {JOINED_WITHIN_UM:g} µm of theirs"
+        )
 
 
 def _require_same_probe(facts: RecordingFacts, theirs: RecordingFacts) -> None:

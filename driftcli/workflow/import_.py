@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +42,8 @@ def default_output(source_path: Path) -> Path:
 def read_source(path: Path, like: Path | None = None, *, gaps_allowed: bool = False) -> Source:
     """Read a CSV, an .npz or a folder of SpikeInterface.
 
-    like: a motion.h5 of the same recording, which hands on the recording's facts, the preset and the time covered.
+    like: a motion.h5 of the same recording, which hands on the recording's facts, the preset, the time covered, and the
+        steps of a motion that came without any: a CSV has no place for them.
     gaps_allowed: take a CSV with missing rows.
 
     Raises InputError for a file that is not what it should be, or doesn't go with `like`.
@@ -66,7 +67,7 @@ def read_source(path: Path, like: Path | None = None, *, gaps_allowed: bool = Fa
     if like is None or file is None:
         return Source(path, None, foreign.motions, foreign.handover)
     _require_likeness(path, foreign.motions, like, file, gaps_allowed)
-    return Source(path, like, foreign.motions, Handover.of(file))
+    return Source(path, like, _with_steps_of(file.motions, foreign.motions), Handover.of(file))
 
 
 def import_motion(source: Source, settings: Settings, out: Path, work: Work) -> dict[str, Any]:
@@ -89,6 +90,14 @@ def import_motion(source: Source, settings: Settings, out: Path, work: Work) -> 
     log.counts = {"shanks": len(source.motions), **describe_motions(source.motions)}
     log.facts["carries_recording"] = handover.facts is not None
     return log.write()
+
+
+def _with_steps_of(theirs: dict[int, Motion], motions: dict[int, Motion]) -> dict[int, Motion]:
+    """The motions, those without steps with the ones of the same shank in `theirs`."""
+    return {
+        shank: motion if len(motion.steps_s) else replace(motion, steps_s=theirs[shank].steps_s)
+        for shank, motion in motions.items()
+    }
 
 
 def _require_likeness(path: Path, motions: dict[int, Motion], like: Path, file: MotionFile, gaps_allowed: bool) -> None:

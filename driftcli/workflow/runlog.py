@@ -21,6 +21,7 @@ from driftcli.errors import OutputError
 from driftcli.files import atomic
 from driftcli.model import Motion, Settings
 from driftcli.recording.recording import Recording
+from driftcli.reporter import Reporter
 from driftcli.workflow.work import RUN_LOG, Work
 
 _LIBRARIES = ("numpy", "scipy", "numba", "h5py", "probeinterface")
@@ -91,6 +92,12 @@ def describe_recording(recording: Recording) -> dict[str, Any]:
         "dtype": recording.dtype.name,
         "offset_bytes": recording.offset_bytes,
         "gain_to_uv": gains[0] if gains is not None and len(gains) == 1 else gains,
+        "files": [
+            {"name": part.path.name, "start": part.start, "stop": part.stop, "first_sample": part.first_sample}
+            for part in recording.parts
+        ],
+        "breaks": recording.breaks.tolist(),
+        "origin": recording.origin,
     }
 
 
@@ -105,6 +112,13 @@ def describe_motions(motions: Mapping[int, Motion]) -> dict[str, Any]:
             round(float(max(displacement.max() for displacement in displacements)), 3),
         ],
     }
+
+
+def tell_of_mask(share: Mapping[str, float], reporter: Reporter) -> None:
+    """Tell the user what share of the time the estimate leaves out, and why."""
+    if share["any"]:
+        by_reason = ", ".join(f"{name} {part:.2%}" for name, part in share.items() if part and name != "any")
+        reporter.message(f"left out of the estimate: {share['any']:.2%} of the time ({by_reason})")
 
 
 def _describe(path: Path) -> dict[str, Any]:

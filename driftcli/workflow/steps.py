@@ -4,24 +4,33 @@ from __future__ import annotations
 
 from typing import Any, cast
 
-from driftcli.model import ApplyParameters, Settings
+import numpy as np
+from numpy.typing import NDArray
+
+from driftcli.model import GOOD, ApplyParameters, Settings
 from driftcli.recording.recording import Recording
 from driftcli.workflow.stream import Step
 
-PREPROCESS_STAGES = ("shift", "filter", "reference")
-DETECT_STAGES = (*PREPROCESS_STAGES, "detect", "select", "localize")
+PREPROCESS_STAGES = ("shift", "filter", "bad_channels", "reference")
+DETECT_STAGES = (*PREPROCESS_STAGES, "mask", "detect", "select", "localize")
 ESTIMATE_STAGES = ("estimate",)
-BEFORE_APPLY = ("detect", "select", "localize", "estimate")
+BEFORE_APPLY = ("mask", "detect", "select", "localize", "estimate")
 APPLY_STAGES = (*PREPROCESS_STAGES, "interpolate", "apply")
 
 
-def preprocess_steps(settings: Settings, recording: Recording) -> list[Step]:
-    """The steps that are switched on, in their order; the phase shift only where there is something to shift."""
-    stages = [settings[name] for name in PREPROCESS_STAGES[1:] if settings[name].method != "none"]
-    steps = [
-        stage.module.Step(stage.parameters, recording.geometry, recording.sampling_frequency_hz) for stage in stages
-    ]
-    return [*_shift_step(settings, recording), *steps]
+def preprocess_steps(settings: Settings, recording: Recording, labels: NDArray[np.uint8] | None = None) -> list[Step]:
+    """The steps that are switched on, in their order; the phase shift only where there is something to shift.
+
+    labels: (C,) what is wrong with contacts, which the reference then leaves out; None: they are all good.
+    """
+    context = (recording.geometry, recording.sampling_frequency_hz)
+    steps = _shift_step(settings, recording)
+    if settings["filter"].method != "none":
+        steps.append(settings["filter"].module.Step(settings["filter"].parameters, *context))
+    if settings["reference"].method != "none":
+        used = None if labels is None else labels == GOOD
+        steps.append(settings["reference"].module.Step(settings["reference"].parameters, *context, used))
+    return steps
 
 
 def _shift_step(settings: Settings, recording: Recording) -> list[Step]:

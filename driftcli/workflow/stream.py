@@ -3,6 +3,9 @@
 Work runs on a fixed grid of blocks counted from sample 0. The block length is a constant, the margins follow from the
 preset; neither is an option: a forward-backward filter has no finite end, so its numbers depend on where a block
 begins. Chunks and threads only group whole blocks, and thus never change a result.
+
+Where a recording breaks, as another file begins that was not recorded right after the one before, the grid starts anew
+and no margin reaches across: each stretch gives what it would give by itself.
 """
 
 from __future__ import annotations
@@ -11,6 +14,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import pairwise
 from typing import Any, NamedTuple, Protocol, TypeVar
 
 import numpy as np
@@ -36,10 +40,14 @@ class Step(Protocol):
     def __call__(self, traces: NDArray[np.float32]) -> NDArray[np.float32]: ...
 
 
+Watch = Callable[[NDArray[Any], int, NDArray[np.float32], int], Any]
+
+
 class Piece(NamedTuple):
     """Preprocessed traces of a span, with margins or none: rows first <= row < last are samples start <= n < stop.
 
     The array is used again for the thread's next piece: results must not hold on to it.
+    seen: what the stream's `watch` gave for the span.
     """
 
     traces: NDArray[np.float32]
@@ -47,6 +55,7 @@ class Piece(NamedTuple):
     last: int
     start: int
     stop: int
+    seen: Any = None
 
 
 class Scratch(threading.local):
@@ -71,11 +80,20 @@ class Stream:
     """Hands out preprocessed pieces of a recording and runs work over them in threads.
 
     margin_samples: rows that the work itself needs on either side of a block, beyond those of the steps. Beyond the
-    ends of the recording these rows are zero.
+    ends of the recording, and beyond breaks, these rows are zero.
+    watch: looks at each span before the last steps, those that see each row on its own: is given the samples of the
+    file with the margins there are, the row of them that the span begins with, the traces of the span and its start.
     """
 
     def __init__(
-        self, recording: Recording, steps: Sequence[Step], margin_samples: int, *, jobs: int, chunk_s: float
+        self,
+        recording: Recording,
+        steps: Sequence[Step],
+        margin_samples: int,
+        *,
+        jobs: int,
+        chunk_s: float,
+        watch: Watch | None = None,
     ) -> None:
         self.recording = recording
         self._step_margin = sum(step.margin_samples for step in steps)
@@ -83,28 +101,40 @@ class Stream:
         # the last steps may see each row on its own
         self._steps, self._row_steps = (steps[: wide[-1] + 1], steps[wide[-1] + 1 :]) if wide else ([], steps)
         self._margin = margin_samples
+        self._watch = watch
         self._jobs = jobs
         self._scratch = Scratch()
         self._chunk_blocks = max(1, round(chunk_s * recording.sampling_frequency_hz / BLOCK_SAMPLES))
+        self._bounds = np.concatenate([[0], recording.breaks, [recording.num_samples]])
 
     def blocks(self) -> list[Span]:
         """The fixed grid: (start, stop) of every block of the recording."""
-        total = self.recording.num_samples
-        return [(start, min(start + BLOCK_SAMPLES, total)) for start in range(0, total, BLOCK_SAMPLES)]
+        return [
+            (start, min(start + BLOCK_SAMPLES, last))
+            for first, last in pairwise(self._bounds.tolist())
+            for start in range(first, last, BLOCK_SAMPLES)
+        ]
+
+    def unbroken(self, span: Span) -> Span:
+        """The longest part of a span that holds no break."""
+        cuts = [span[0], *(cut for cut in self._bounds.tolist() if span[0] < cut < span[1]), span[1]]
+        return max(pairwise(cuts), key=lambda part: part[1] - part[0])
 
     def piece(self, start: int, stop: int) -> Piece:
         """Read a span with its margins once, convert it and run the steps."""
-        traces, before, after = self._read(start, stop)
+        traces, samples, before, after = self._read(start, stop)
+        margin = self._step_margin + self._margin
+        first, last = margin, margin + stop - start
+        seen = None if self._watch is None else self._watch(samples, margin - before, traces[first:last], start)
         for step in self._row_steps:
             traces = step(traces)
         traces[:before] = 0
         traces[len(traces) - after :] = 0
-        margin = self._step_margin + self._margin
-        return Piece(traces, margin, margin + stop - start, start, stop)
+        return Piece(traces, first, last, start, stop, seen)
 
     def tiles(self, start: int, stop: int) -> Iterator[Piece]:
         """The same, without margins, in pieces that are small enough to stay in the processor's cache."""
-        traces, _, _ = self._read(start, stop)
+        traces, _, _, _ = self._read(start, stop)
         margin = self._step_margin + self._margin
         for low in range(start, stop, _TILE_SAMPLES):
             high = min(low + _TILE_SAMPLES, stop)
@@ -113,11 +143,12 @@ class Stream:
                 tile = step(tile)
             yield Piece(tile, 0, high - low, low, high)
 
-    def _read(self, start: int, stop: int) -> tuple[NDArray[np.float32], int, int]:
-        """Traces of a span with margins after the steps that need some, and the rows of them before and after the
-        recording."""
-        margin, total = self._step_margin + self._margin, self.recording.num_samples
-        low, high = max(0, start - margin), min(total, stop + margin)
+    def _read(self, start: int, stop: int) -> tuple[NDArray[np.float32], NDArray[Any], int, int]:
+        """Traces of a span with margins after the steps that need some, the samples that they are of, and how many rows
+        lie before and after the stretch without a break that holds the span."""
+        margin = self._step_margin + self._margin
+        first, last = self._bounds[np.searchsorted(self._bounds, start, side="right") - 1 :][:2].tolist()
+        low, high = max(first, start - margin), min(last, stop + margin)
         before, after = low - (start - margin), (stop + margin) - high
         recording = self.recording
         out = self._scratch.array("traces", (stop - start + 2 * margin, len(recording.columns)), np.float32)
@@ -125,7 +156,7 @@ class Stream:
         traces = to_traces(samples, columns, gain, before, after, low, out)
         for step in self._steps:
             traces = step(traces)
-        return traces, before, after
+        return traces, samples, before, after
 
     def map(
         self, work: Callable[[Span], Result], spans: Sequence[Span], reporter: Reporter, stage: str

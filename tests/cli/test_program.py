@@ -61,7 +61,8 @@ def test_run_leaves_what_it_promises(recording, data):
     log = json.loads((folder / "run.json").read_text())
     assert set(log["outputs"]) == {"peaks.h5", "motion.h5", "corrected.bin"}
     assert log["outputs"]["motion.h5"]["preset"]["estimate"]["bin_s"] == 0.5
-    assert set(log["outputs"]["corrected.bin"]["preset"]) == {"shift", "filter", "reference", "interpolate", "apply"}
+    of_apply = {"shift", "filter", "bad_channels", "reference", "interpolate", "apply"}
+    assert set(log["outputs"]["corrected.bin"]["preset"]) == of_apply
     facts = log["outputs"]["peaks.h5"]
     assert facts["inputs"]["recording"]["size_bytes"] == len(before)
     assert facts["inputs"]["probe"]["path"] == str(probe)

@@ -139,6 +139,7 @@ SAMPLED = {
 BORDER = {
     "border_mode": ("force_extrapolate", "no channel is lost unless asked for"),
     "time": ("nearest_bin", "what the peer does, which has no name for it"),
+    "bad_channels": ("interpolate", "the peer's correct_motion knows no bad channels"),
 }
 DIFFERENT = {
     "select": {
@@ -198,7 +199,14 @@ LEFT_OUT = {
     },
 }
 
-METHODS = [(stage, method) for stage, (_, methods) in presets.STAGES.items() for method in methods]
+# correct_motion has no such stages: their values are the IBL's, and their own tests hold them
+NOT_THE_PEERS = ("bad_channels", "mask")
+METHODS = [
+    (stage, method)
+    for stage, (_, methods) in presets.STAGES.items()
+    for method in methods
+    if stage not in NOT_THE_PEERS
+]
 
 
 def of(table, stage, method):

@@ -83,6 +83,47 @@ def test_offsets_do_not_leak_into_steps_where_the_motion_steps(tmp_path):
     assert np.abs(np.median(out[30_000:], axis=0) - offsets).max() <= 2
 
 
+@pytest.mark.parametrize("time", ["nearest_bin", "linear"])
+def test_a_motion_steps_at_the_first_sample_of_a_file(tmp_path, time):
+    """Contacts 20 µm apart: up to the step every trace stays, from it on it comes from the next contact."""
+    data = np.random.default_rng(0).normal(0, 100, (40_000, 12)).astype("<i2")
+    data -= np.median(data, axis=0).astype("<i2")
+    places = np.column_stack([np.zeros(12), np.arange(12) * 20.0])
+    step = 17_001
+    motion = Motion(
+        np.array([[0.0], [0], [20], [20]]), np.array([0.2, 0.4, 0.9, 1.1]), np.zeros(1), np.array([step / 30_000])
+    )
+    changes = ["apply.signal=raw", "interpolate.method=nearest", f"interpolate.time={time}"]
+    moved = np.fromfile(corrected(tmp_path, data, motion, changes, places=places), "<i2").reshape(data.shape)
+    assert np.abs(moved[:step].astype(int) - data[:step]).max() <= 1
+    assert np.abs(moved[step:, :-1].astype(int) - data[step:, 1:]).max() <= 1
+
+
+@pytest.mark.parametrize("time", ["nearest_bin", "linear"])
+def test_a_motion_at_the_rate_of_the_recording_applies(tmp_path, drifting, reporter, monkeypatch, time):
+    """Read in batches with its bins joined, and whole: the same within a count, whatever the threads and chunks."""
+    num_samples = len(drifting)
+    times_s = np.arange(num_samples) / 30_000
+    swing = 6 * np.sin(2 * np.pi * times_s)[:, None] * [1.0, 0.4]
+    motion = Motion(swing, times_s, np.array([20.0, 120.0]))
+    changes = ["apply.signal=raw", f"interpolate.time={time}"]
+    whole = np.fromfile(corrected(tmp_path, drifting, motion, changes, reporter=reporter), "<i2")
+    assert not [told for told in reporter.messages if "joined" in told]
+    monkeypatch.setattr("driftcli.store.motion._MOST_VALUES", 1000)
+    settings = presets.load("rigid_fast", changes)
+    recording = open_recording(tmp_path / "rec.bin", probe=tmp_path / "rec.json", reporter=Reporter())
+    outputs = []
+    for jobs, chunk_s in ((1, 0.1), (3, 1.0)):
+        work = Work(jobs=jobs, chunk_s=chunk_s, overwrite=True, reporter=reporter)
+        apply(recording, tmp_path / "motion.h5", settings, tmp_path / "out.bin", work)
+        outputs.append(np.fromfile(tmp_path / "out.bin", "<i2"))
+    np.testing.assert_array_equal(*outputs)
+    assert [told for told in reporter.messages if "joined" in told]
+    difference = np.abs(outputs[0].astype(int) - whole)
+    assert (difference <= 1).mean() > 0.9999
+    assert difference.max() <= 3
+
+
 def test_removed_channels_leave_the_binary_and_the_probe(tmp_path, drifting):
     data = np.column_stack([drifting[:, :5], np.full(len(drifting), 7), drifting[:, 5:]]).astype("<i2")
     columns = np.delete(np.arange(data.shape[1]), 5)

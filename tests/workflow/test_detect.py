@@ -1,9 +1,17 @@
 """detect: selection in two passes, shuffled columns, silent contacts, units."""
 
 import numpy as np
+import pytest
 
 import small_recording
+from driftcli import presets
+from driftcli.errors import InputError
+from driftcli.model import CONTACT_LABELS, GOOD
+from driftcli.recording.open import open_recording
+from driftcli.reporter import Reporter
 from driftcli.store.peaks import read_peaks
+from driftcli.workflow.detect import detect
+from driftcli.workflow.work import Work
 
 
 def as_set(peaks, digits=2):
@@ -47,10 +55,22 @@ def test_selected_peaks_are_located_as_all_are(drifting, run_verbs):
 def test_silent_contacts_hold_no_peaks_and_are_told(drifting, run_verbs, reporter):
     dead = drifting.copy()
     dead[:, [3, 9]] = 0
-    changes = ["reference.method=none"]
+    changes = ["reference.method=none", "bad_channels.method=none"]
     peaks = read_peaks(run_verbs(dead, "dead", changes=changes, reporter=reporter) / "peaks.h5").peaks
     assert not set(peaks.channel_index.tolist()) & {3, 9}
     assert any("silent" in message and "3, 9" in message for message in reporter.messages)
+
+
+def test_dead_contacts_are_found_told_and_not_used(drifting, run_verbs, reporter):
+    dead = drifting.copy()
+    dead[:, [3, 9]] = 0
+    file = read_peaks(run_verbs(dead, "dead", reporter=reporter) / "peaks.h5")
+    assert np.flatnonzero(file.facts.labels).tolist() == [3, 9]
+    assert set(file.facts.labels.tolist()) == {GOOD, CONTACT_LABELS.index("dead")}
+    assert np.flatnonzero(np.isnan(file.noise_levels)).tolist() == [3, 9]
+    assert not set(file.peaks.channel_index.tolist()) & {3, 9}
+    assert set(file.peaks.channel_index.tolist()) - set(range(12))  # indices are those of all contacts
+    assert "not used: 2 dead (channels 3, 9)" in reporter.messages
 
 
 def test_opposite_signs_are_told(drifting, run_verbs, reporter):
@@ -65,3 +85,13 @@ def test_amplitudes_are_in_microvolts(drifting, run_verbs):
     noise_counts = 4.0 * np.sqrt((6000 - 300) / 15_000)  # white noise of 4 counts, less what the band-pass takes
     np.testing.assert_allclose(np.median(file.noise_levels), noise_counts * small_recording.GAIN_TO_UV, rtol=0.1)
     assert file.peaks.amplitude.max() < -6 * file.noise_levels.min()
+
+
+def test_peaks_that_are_all_masked_are_not_blamed_on_the_threshold(drifting, tmp_path):
+    binary, probe = small_recording.write(tmp_path, drifting)
+    recording = open_recording(binary, probe=probe, reporter=Reporter())
+    settings = presets.load("rigid_fast", ["select.method=uniform"])
+    with pytest.raises(InputError, match=r"all of the [\d,]+ peaks lie in times that are left out") as refused:
+        detect(recording, settings, tmp_path / "peaks.h5", Work(jobs=1), exclude_times="0-")
+    assert "threshold" not in refused.value.hint
+    assert not (tmp_path / "peaks.h5").exists()

@@ -68,6 +68,15 @@ def test_the_log_says_what_was_found(tmp_path):
     assert log["outputs"]["m.h5"]["inputs"]["peaks"]["path"] == str(tmp_path / "p.npz")
 
 
+@pytest.mark.parametrize(("options", "told"), [({}, False), ({"exclude_times": "10-13"}, True)])
+def test_times_left_out_by_an_option_are_told(tmp_path, reporter, options, told):
+    made_peaks(tmp_path / "p.npz")
+    work = Work(reporter=reporter)
+    estimate(tmp_path / "p.npz", presets.load("rigid_fast"), tmp_path / "m.h5", work, **options)
+    expected = ["left out of the estimate: 5.00% of the time (excluded 5.00%)"] if told else []
+    assert [each for each in reporter.messages if each.startswith("left out")] == expected
+
+
 def test_a_span_is_refused_where_the_contacts_say_it(tmp_path, drifting, run_verbs):
     peaks = run_verbs(drifting, "rec") / "peaks.h5"
     with pytest.raises(UsageError, match="span"):

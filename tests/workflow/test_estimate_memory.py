@@ -104,7 +104,7 @@ def test_shanks_are_read_when_their_turn_comes(drifting, run_verbs, monkeypatch)
     original = module.estimate
     monkeypatch.setattr(module, "estimate", lambda *a: events.append("estimate") or original(*a))
     estimate(out / "peaks.h5", settings, out / "again.h5", Work())
-    assert events == ["read 0", "estimate", "read 1", "estimate"]
+    assert events == ["read (0,)", "estimate", "read (1,)", "estimate"]
 
 
 @pytest.mark.parametrize(

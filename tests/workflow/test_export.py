@@ -1,6 +1,7 @@
 """export: the formats of a motion, and Kilosort4's probe for what apply writes."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ from probeinterface import read_probeinterface
 import small_recording
 from driftcli import presets
 from driftcli.errors import InputError, OutputError, UsageError
-from driftcli.model import Motion
+from driftcli.model import CONTACT_LABELS, GOOD, Geometry, Motion
 from driftcli.recording.facts import facts_of
 from driftcli.recording.open import open_recording
 from driftcli.reporter import Reporter
@@ -57,6 +58,71 @@ def test_kilosorts_probe_is_that_of_the_corrected_recording(tmp_path, recorded, 
     assert any("nblocks=0" in message for message in reporter.messages)
 
 
+@pytest.mark.parametrize("bad_channels", ["interpolate", "keep", "zero"])
+@pytest.mark.parametrize("border_mode", ["force_extrapolate", "remove_channels"])
+def test_bad_contacts_are_columns_but_none_of_kilosorts(tmp_path, recorded, reporter, border_mode, bad_channels):
+    recording, motion = recorded
+    labels = np.zeros(12, np.uint8)
+    labels[[0, 3, 11]] = [CONTACT_LABELS.index(name) for name in ("out_of_brain", "dead", "excluded")]
+    facts = replace(facts_of(recording), labels=labels)
+    motions = {0: shifted(15.0), 1: shifted(-12.0)}
+    changes = [f"interpolate.border_mode={border_mode}", f"interpolate.bad_channels={bad_channels}"]
+    settings = presets.load("rigid_fast", changes)
+    write_motion(motion, motions, recording.duration_s, facts, settings)
+    counts = apply(recording, motion, settings, tmp_path / "corrected.bin", Work(jobs=1))["counts"]
+    told = export(motion, "kilosort", settings, tmp_path / "ks.json", Work(reporter=reporter))
+    probe = json.loads((tmp_path / "ks.json").read_text())
+    (theirs,) = read_probeinterface(tmp_path / "probe.json").probes
+    bad_places = recording.geometry.positions_um[labels != GOOD].tolist()
+    good = np.array([place.tolist() not in bad_places for place in theirs.contact_positions])
+    assert not good.all() or border_mode == "remove_channels"
+    assert probe["chanMap"] == theirs.device_channel_indices[good].tolist()
+    np.testing.assert_array_equal(np.column_stack([probe["xc"], probe["yc"]]), theirs.contact_positions[good])
+    assert [str(k) for k in probe["kcoords"]] == theirs.shank_ids[good].tolist()
+    assert probe["n_chan"] == good.sum()
+    assert told["kilosort"]["n_chan_bin"] == counts["columns"]
+    assert told["columns_left_out"] == theirs.device_channel_indices[~good].tolist()
+    assert any("leaves out" in message for message in reporter.messages) == (not good.all())
+
+
+def test_kilosorts_probe_needs_a_good_contact(tmp_path, recorded):
+    recording, motion = recorded
+    labels = np.array([GOOD, CONTACT_LABELS.index("dead")], np.uint8)[[0, 1] * 6]
+    settings = presets.load("rigid_fast", ["interpolate.border_mode=remove_channels", "interpolate.bad_channels=keep"])
+    motions = {0: shifted(500.0), 1: shifted(500.0)}
+    facts = replace(facts_of(recording), labels=labels)
+    write_motion(motion, motions, recording.duration_s, facts, settings)
+    with pytest.raises(InputError, match="no good contact is left"):
+        export(motion, "kilosort", settings, tmp_path / "ks.json", Work())
+    assert not (tmp_path / "ks.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("labels", "dtype", "apart_um", "expected"),
+    [
+        (np.zeros(4, np.uint8), "int16", 250.0, []),
+        (None, "int16", 250.0, ["doesn't say which contacts are bad"]),
+        (np.zeros(4, np.uint8), "float32", 250.0, ["data_dtype='float32'"]),
+        (np.zeros(4, np.uint8), "int16", 0.0, ["shank_idx=[0, 1]"]),
+        (np.zeros(4, np.uint8), "int16", 32.0, ["shank_idx=[0, 1]"]),
+        (np.zeros(4, np.uint8), "int16", 33.0, []),
+    ],
+)
+def test_what_kilosort_cannot_know_is_told(tmp_path, recorded, reporter, labels, dtype, apart_um, expected):
+    places = np.array([[0.0, 0.0], [0.0, 20.0], [apart_um, 0.0], [apart_um, 20.0]])
+    geometry = Geometry(places, np.array([0, 0, 1, 1]))
+    facts = replace(
+        facts_of(recorded[0]), geometry=geometry, columns=np.arange(4), gain_to_uv=None, labels=labels, dtype=dtype
+    )
+    settings = presets.load("rigid_fast")
+    write_motion(tmp_path / "m.h5", {0: shifted(0.0), 1: shifted(0.0)}, 0.6, facts, settings)
+    export(tmp_path / "m.h5", "kilosort", settings, tmp_path / "ks.json", Work(reporter=reporter))
+    told = [message for message in reporter.messages if "nblocks=0" not in message]
+    assert len(told) == len(expected)
+    for message, words in zip(told, expected, strict=True):
+        assert words in message
+
+
 def test_kilosorts_probe_needs_a_recording(tmp_path):
     settings = presets.load("rigid_fast")
     write_motion(tmp_path / "motion.h5", {0: shifted(0.0)}, 1.0, None, settings)
@@ -79,6 +145,7 @@ def test_the_call_that_gives_the_same_traces_is_told(tmp_path, recorded, reporte
     export(recorded[1], "spikeinterface", changed, tmp_path / "si", Work(reporter=reporter))
     for word in words:
         assert word in reporter.messages[-1]
+    assert "recording.shift_times(-recording.get_start_time())" in reporter.messages[-1]
     assert "not of one length" not in reporter.messages[-1]
 
 

@@ -1,6 +1,7 @@
 """import: motions come back as they were, and what doesn't go with the recording is refused."""
 
 import csv
+from dataclasses import replace
 
 import h5py
 import numpy as np
@@ -63,6 +64,38 @@ def test_a_motion_comes_back_as_the_same_bytes(tmp_path, recorded, reporter, to,
         np.testing.assert_array_equal(again.motions[shank].displacement_um, first.motions[shank].displacement_um)
     # it applies all the same, where the recording's own facts are given
     apply(recorded[0], tmp_path / "again.h5", SETTINGS, tmp_path / "out.bin", Work())
+
+
+@pytest.mark.parametrize("to", ["csv", "npz", "spikeinterface"])
+def test_steps_come_back(tmp_path, recorded, reporter, to):
+    """A table has no place for them: then those of --like are taken; the bytes are the same again."""
+    file = read_motion(recorded[1])
+    stepping = {0: replace(file.motions[0], steps_s=np.array([0.3, 1.23])), 1: file.motions[1]}
+    write_motion(tmp_path / "steps.h5", stepping, file.duration_s, file.facts, SETTINGS)
+    exported = default_output(tmp_path / "steps.h5", to)
+    export(tmp_path / "steps.h5", to, SETTINGS, exported, Work(reporter=reporter))
+    if to != "npz":
+        assert "steps" in reporter.messages[-1]
+    imported(exported, tmp_path / "again.h5", tmp_path / "steps.h5" if to == "csv" else None)
+    assert (tmp_path / "again.h5").read_bytes() == (tmp_path / "steps.h5").read_bytes()
+    imported(exported, tmp_path / "alone.h5")
+    np.testing.assert_array_equal(
+        read_motion(tmp_path / "alone.h5").motions[0].steps_s, [] if to == "csv" else [0.3, 1.23]
+    )
+
+
+def test_steps_of_its_own_are_kept(tmp_path, recorded):
+    """--like hands on steps to a motion that came without them, and to no other."""
+    file = read_motion(recorded[1])
+    for name, steps_s in (("ours", [0.5]), ("theirs", [0.9, 1.1])):
+        stepping = {shank: replace(motion, steps_s=np.array(steps_s)) for shank, motion in file.motions.items()}
+        write_motion(tmp_path / f"{name}.h5", stepping, file.duration_s, file.facts, SETTINGS)
+        export(tmp_path / f"{name}.h5", "npz", SETTINGS, tmp_path / f"{name}.npz", Work())
+    export(recorded[1], "npz", SETTINGS, tmp_path / "none.npz", Work())
+    for name, wanted in (("ours", [0.5]), ("none", [0.9, 1.1])):
+        imported(tmp_path / f"{name}.npz", tmp_path / f"{name}_again.h5", tmp_path / "theirs.h5")
+        for motion in read_motion(tmp_path / f"{name}_again.h5").motions.values():
+            np.testing.assert_array_equal(motion.steps_s, wanted)
 
 
 def test_an_edited_table_applies(tmp_path, recorded):
