@@ -15,14 +15,15 @@ from pathlib import Path
 import numpy as np
 
 from driftcli import presets
-from driftcli.model import DepthPeaks, Motion, Peaks
+from driftcli.model import GOOD, DepthPeaks, Motion, Peaks
 from driftcli.recording.facts import facts_of
 from driftcli.recording.open import open_recording
 from driftcli.reporter import Reporter
 from driftcli.store.motion import write_motion
 from driftcli.store.peaks import PeakSpool
 from driftcli.workflow.apply import apply
-from driftcli.workflow.detect import PeakFinder
+from driftcli.workflow.contacts import labels_of
+from driftcli.workflow.detect import Noise, PeakFinder
 from driftcli.workflow.work import Work
 
 HERE = Path(__file__).parent
@@ -56,7 +57,8 @@ def print_row(preset: str, options: argparse.Namespace, scratch: Path) -> None:
     )
     settings = presets.load(preset)
     peaks, places = np.load(results / "peaks.npy"), np.load(results / "locations.npy")
-    finder = PeakFinder(recording, settings, np.load(results / "noise_levels.npy"), Work())
+    levels, labels = np.load(results / "noise_levels.npy"), labels_of(recording, settings, Work())
+    finder = PeakFinder(recording, settings, labels, Noise(levels[labels == GOOD], levels[labels == GOOD]), Work())
     motion, peer_motion = motions(settings, peaks, places, recording, results)
     cells = [
         f"{same_peaks(finder, peaks, scratch):.3%}",
