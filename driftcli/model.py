@@ -163,6 +163,8 @@ class RecordingFacts:
     probe_json: the probe as probeinterface's JSON text, so that `apply` needs no probe file.
     breaks: (B,) int64, ascending: samples that don't follow the one before in time, as another file begins there.
     origin: which sample of the files the first one is, where the recording is only a span of them.
+    files: (F, 2) int64, the first sample and those at breaks, and the number which the acquisition gave each; -1 where
+        nobody says.
     labels: (C,) uint8, what is wrong with each contact, indices of `CONTACT_LABELS`; None where nobody looked.
     """
 
@@ -177,6 +179,7 @@ class RecordingFacts:
     probe_json: str
     breaks: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
     origin: int = 0
+    files: NDArray[np.int64] = field(default_factory=lambda: np.empty((0, 2), np.int64))
     labels: NDArray[np.uint8] | None = None
 
     @property

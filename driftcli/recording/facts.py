@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from copy import deepcopy
 
+import numpy as np
+from numpy.typing import NDArray
 from probeinterface import ProbeGroup
 
 from driftcli.model import RecordingFacts
@@ -25,7 +27,14 @@ def facts_of(recording: Recording) -> RecordingFacts:
         probe_json=_to_json(recording.probegroup),
         breaks=recording.breaks,
         origin=recording.origin,
+        files=_files(recording),
     )
+
+
+def _files(recording: Recording) -> NDArray[np.int64]:
+    """(F, 2) where files begin, here and as acquired; those that go on where the one before ends tell nothing new."""
+    known = [(part.start, -1 if part.first_sample is None else part.first_sample) for part in recording.parts]
+    return np.array([each for each in known if each[0] in (0, *recording.breaks.tolist())], dtype=np.int64)
 
 
 def probe_of(facts: RecordingFacts) -> ProbeGroup:

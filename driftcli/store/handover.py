@@ -53,6 +53,7 @@ def to_arrays(handover: Handover) -> dict[str, NDArray[Any]]:
         "probe": facts.probe_json,
         "breaks": facts.breaks,
         "origin": facts.origin,
+        "files": facts.files,
     }
     if facts.labels is not None:
         recording["labels"] = facts.labels
@@ -89,6 +90,7 @@ def from_arrays(arrays: Mapping[str, NDArray[Any]]) -> Handover | None:
         gain_to_uv=of_recording("gain_to_uv").astype(float) if "recording_gain_to_uv" in arrays else None,
         probe_json=str(of_recording("probe")),
         breaks=arrays.get("recording_breaks", np.empty(0)).astype(np.int64),
+        files=arrays.get("recording_files", np.empty(0)).astype(np.int64).reshape(-1, 2),
         origin=int(arrays.get("recording_origin", np.array(0))),
         labels=of_recording("labels").astype(np.uint8) if "recording_labels" in arrays else None,
     )

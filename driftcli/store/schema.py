@@ -89,6 +89,13 @@ def put_facts(file: h5py.File, facts: RecordingFacts) -> None:
     if facts.gain_to_uv is not None:
         put(group, "gain_to_uv", facts.gain_to_uv, "uV per count", "gain of each contact")
     put(group, "breaks", facts.breaks, "samples", "samples that don't follow the one before in time: files begin there")
+    put(
+        group,
+        "files",
+        facts.files,
+        "samples",
+        "of each file its first sample, here and as acquired; -1: unknown",
+    )
     if facts.labels is not None:
         described = f"what is wrong with each contact: {', '.join(f'{i} {w}' for i, w in enumerate(CONTACT_LABELS))}"
         put(group, "labels", facts.labels, "", described)
@@ -133,6 +140,7 @@ def get_facts(file: h5py.File) -> RecordingFacts | None:
         gain_to_uv=_array(group, "gain_to_uv", float) if "gain_to_uv" in group else None,
         probe_json=group["probe"].asstr()[()],
         breaks=_array(group, "breaks", np.int64) if "breaks" in group else np.empty(0, np.int64),
+        files=_array(group, "files", np.int64).reshape(-1, 2) if "files" in group else np.empty((0, 2), np.int64),
         origin=int(group.attrs.get("origin", 0)),
         labels=_array(group, "labels", np.uint8) if "labels" in group else None,
     )

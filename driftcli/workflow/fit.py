@@ -37,6 +37,7 @@ def require_fit(facts: RecordingFacts, file: MotionFile, what: str) -> None:
         )
     if file.facts is not None:
         _require_same_probe(facts, file.facts)
+        _require_same_files(facts, file.facts, first)
 
 
 def offset(facts: RecordingFacts, file: MotionFile) -> int:
@@ -66,6 +67,23 @@ def _require_same_probe(facts: RecordingFacts, theirs: RecordingFacts) -> None:
     if not same or (theirs.geometry.shanks != ours.shanks).any():
         hint = "give the probe that detect was given"
         raise InputError("the motion was estimated on a probe with other contact positions or shanks", hint)
+
+
+def _require_same_files(facts: RecordingFacts, theirs: RecordingFacts, first: int) -> None:
+    """Raise InputError where the acquisition numbered samples otherwise than those that the motion is of.
+
+    first: the sample of theirs that is our first one. Files that say nothing of their numbers are taken at their word.
+    """
+    for start, acquired in facts.files.tolist():
+        before = np.flatnonzero(theirs.files[:, 0] <= first + start)
+        if acquired < 0 or not len(before):
+            continue
+        their_start, their_acquired = theirs.files[before[-1]].tolist()
+        if 0 <= their_acquired != acquired - (first + start - their_start):
+            raise InputError(
+                "the motion was estimated on other files, or on these in another order or with others between",
+                "give the files that detect was given, and --start-s and --end-s for a part of them, or --split",
+            )
 
 
 def _bin_s(temporal_bins_s: NDArray[np.float64]) -> float:

@@ -128,6 +128,7 @@ def test_a_broken_set_is_not_the_same_as_one_file(tmp_path, text, paths, samples
     one = opened(make_spikeglx.make_spikeglx(tmp_path, text, samples))
     motion, settings = write(tmp_path / "motion.h5", stepping(STARTS[1:]), one)
     unbroken = corrected(one, motion, settings, tmp_path / "one.imec0.ap.bin")
+    motion, _ = write(tmp_path / "motion_of_set.h5", stepping(STARTS[1:]), opened(paths))
     assert unbroken != corrected(opened(paths), motion, settings, tmp_path / NAME)
 
 
@@ -578,3 +579,15 @@ def test_each_of_several_outputs_is_kept_without_overwrite(tmp_path, of_set, num
         apply(recording, motion, settings, tmp_path / "out", Work(), split=True)
     assert [file.name for file in (tmp_path / "out").iterdir()] == [there.name]
     assert there.read_text() == "precious"
+
+
+def test_a_motion_of_other_files_of_the_set_is_refused(tmp_path):
+    text = make_spikeglx.made_meta("NP1")
+    samples = make_spikeglx.noise(60_000, make_spikeglx.meta_values(text))
+    paths = make_spikeglx.make_set(tmp_path, text, samples, [20_000] * 3, [100, 100])
+    motion, settings = write(tmp_path / "motion.h5", stepping([20_000]), opened(paths))
+    for others in (paths[1:2], [paths[0], paths[2]], paths[1:]):
+        with pytest.raises(InputError, match="estimated on other files"):
+            apply(opened(others), motion, settings, tmp_path / "x.imec0.ap.bin", Work())
+    apply(opened(paths[:2]), motion, settings, tmp_path / "x.imec0.ap.bin", Work())  # the first of them
+    assert (tmp_path / "x.imec0.ap.bin").stat().st_size == 40_000 * 49 * 2
