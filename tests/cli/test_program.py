@@ -285,7 +285,7 @@ def test_peaks_are_not_corrected_by_a_foreign_motion(tmp_path, data):
         folders.append(tmp_path / f"{name}.driftcli")
     done = driftcli("correct-peaks", folders[1] / "peaks.h5", folders[0] / "motion.h5")
     assert done.returncode == 3
-    assert "covers 1.500 s" in done.stderr
+    assert "covers 0.000 to 1.500 s" in done.stderr
 
 
 def test_a_motion_that_does_not_cover_the_recording_is_refused(tmp_path, data):
@@ -294,7 +294,7 @@ def test_a_motion_that_does_not_cover_the_recording_is_refused(tmp_path, data):
     long, _ = small_recording.write(tmp_path, data, "long")
     done = driftcli("apply", long, tmp_path / "short.driftcli" / "motion.h5")
     assert done.returncode == 3
-    assert "covers 2.000 s" in done.stderr
+    assert "covers 0.000 to 2.000 s" in done.stderr
 
 
 def test_no_room_is_found_before_work_begins(recording, monkeypatch):
