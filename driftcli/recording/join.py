@@ -117,6 +117,7 @@ def _require_same_channels(first: Recording, other: Recording) -> None:
     facts: dict[str, tuple[object, object]] = {
         "number of columns": (first.num_columns, other.num_columns),
         "dtype": (first.dtype.name, other.dtype.name),
+        "acquired numbers of channels": (_tuple(first.numbers), _tuple(other.numbers)),
         "columns of contacts": (_tuple(first.columns), _tuple(other.columns)),
         "contact positions": (_tuple(first.geometry.positions_um), _tuple(other.geometry.positions_um)),
         "shanks": (_tuple(first.geometry.shanks), _tuple(other.geometry.shanks)),
@@ -126,7 +127,7 @@ def _require_same_channels(first: Recording, other: Recording) -> None:
     }
     different = [name for name, (ours, theirs) in facts.items() if ours != theirs]
     if abs(other.sampling_frequency_hz - rate_hz) > _SAME_RATE * rate_hz:
-        different.append("sampling frequency")
+        different.append("sampling frequencies")
     if different:
         raise InputError(
             f"{other.path.name} has other channels than {first.path.name}: their {different[0]} differ",

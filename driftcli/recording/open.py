@@ -43,8 +43,8 @@ def open_recording(
 
     `X.bin` beside an `X.meta` of SpikeGLX is a SpikeGLX recording, which describes itself: options that contradict
     its meta are a UsageError, and `probe` replaces its geometry. Any other file is raw and needs a `probe`. `carried`,
-    the facts that an earlier verb stored, stand in for what is not given. What is assumed, and what looks odd, goes to
-    `reporter`. Raises InputError for files that are missing, broken or don't fit.
+    the facts that an earlier verb stored, stand in for what neither the file nor an option tells. What is assumed, and
+    what looks odd, goes to `reporter`. Raises InputError for files that are missing, broken or don't fit.
     """
     paths = [Path(path)] if isinstance(path, Path | str) else path
     options = Options(num_channels, sampling_frequency_hz, dtype, gain_to_uv, offset_bytes, truncated_ok)
@@ -73,7 +73,8 @@ def _open_file(
     _require_samples_file(path)
     meta = spikeglx.meta_beside(path)
     if meta is not None:
-        return spikeglx.open_spikeglx(path, meta, named, options, reporter)
+        gain_to_uv = None if carried is None else _gain_of(carried)
+        return spikeglx.open_spikeglx(path, meta, named, options, reporter, gain_to_uv)
     return raw.open_raw(path, named, _completed(options, carried), reporter)
 
 
@@ -87,16 +88,20 @@ def _completed(options: Options, carried: RecordingFacts | None) -> Options:
     """Options with the carried facts where nothing was said."""
     if carried is None:
         return options
-    gains = None if carried.gain_to_uv is None else np.unique(carried.gain_to_uv)
-    gain = float(gains[0]) if gains is not None and len(gains) == 1 else None
     return Options(
         num_channels=options.num_channels or carried.num_columns,
         sampling_frequency_hz=options.sampling_frequency_hz or carried.sampling_frequency_hz,
         dtype=options.dtype or carried.dtype,
-        gain_to_uv=options.gain_to_uv or gain,
+        gain_to_uv=options.gain_to_uv or _gain_of(carried),
         offset_bytes=carried.offset_bytes if options.offset_bytes is None else options.offset_bytes,
         truncated_ok=options.truncated_ok,
     )
+
+
+def _gain_of(carried: RecordingFacts) -> float | None:
+    """The gain that all contacts have; None where they have none, or not one."""
+    gains = np.unique([] if carried.gain_to_uv is None else carried.gain_to_uv)
+    return float(gains[0]) if len(gains) == 1 else None
 
 
 def _require_samples_file(path: Path) -> None:

@@ -68,9 +68,17 @@ def meta_beside(path: Path) -> Meta | None:
     return None
 
 
-def open_spikeglx(path: Path, meta: Meta, probe: NamedProbe | None, options: Options, reporter: Reporter) -> Recording:
-    """Open the existing file `path` as `meta` describes it; a `probe` replaces the geometry of the meta.
+def open_spikeglx(
+    path: Path,
+    meta: Meta,
+    probe: NamedProbe | None,
+    options: Options,
+    reporter: Reporter,
+    carried_gain_to_uv: float | None = None,
+) -> Recording:
+    """Open the existing file `path` as `meta` describes it; a `probe` from a file replaces the geometry of the meta.
 
+    carried_gain_to_uv: that of an earlier verb, which stands in where neither meta nor options tell.
     Raises UsageError for options that contradict the meta, InputError for files that are broken or don't fit.
     """
     _require_ap(path, meta)
@@ -85,7 +93,7 @@ def open_spikeglx(path: Path, meta: Meta, probe: NamedProbe | None, options: Opt
     if sampling_frequency_hz > LARGEST_RATE_HZ:
         raise InputError(f"{meta.path.name} has imSampRate={meta.shown('imSampRate')}, which is no rate of a recording")
     _require_agreement(options, meta, saved.num_columns, sampling_frequency_hz)
-    probe = probe or NamedProbe(_group(meta_probe(meta, saved, reporter)), meta.path.name, None)
+    probe = _probe(meta, saved, probe, reporter)
     layout = lay_out(probe.group, probe.name, reporter)
     require_fit(layout, saved.num_ap, probe.name, f"the AP band of {path.name}")
     samples = _samples(path, meta, saved.num_columns, options, reporter)
@@ -99,7 +107,7 @@ def open_spikeglx(path: Path, meta: Meta, probe: NamedProbe | None, options: Opt
         offset_bytes=0,
         geometry=layout.geometry,
         columns=layout.columns,
-        gain_to_uv=_gains_to_uv(meta, saved, options)[layout.columns],
+        gain_to_uv=_gains_to_uv(meta, saved, options.gain_to_uv, carried_gain_to_uv)[layout.columns],
         probegroup=probe.group,
         sample_shifts=sample_shifts(meta, saved.acquired).of(layout.columns),
         numbers=np.concatenate([saved.acquired, saved.others]),
@@ -113,15 +121,29 @@ def first_sample(meta: Meta) -> int | None:
     return meta.integer("firstSample") if "firstSample" in meta.values else None
 
 
-def _gains_to_uv(meta: Meta, saved: SavedChannels, options: Options) -> NDArray[np.float64]:
-    """From the meta; as given where the meta doesn't tell. Raises UsageError where the two contradict each other."""
-    given = options.gain_to_uv
+def _probe(meta: Meta, saved: SavedChannels, given: NamedProbe | None, reporter: Reporter) -> NamedProbe:
+    """That of a file the user gave, else that of the meta. One without a file, which an earlier verb had, stands in
+    where the meta tells none: elsewhere it would hide that its contacts are not those of this recording."""
+    if given is not None and given.path is not None:
+        return given
     try:
-        gains = ap_gains_to_uv(meta, saved.acquired)
+        return NamedProbe(_group(meta_probe(meta, saved, reporter)), meta.path.name, None)
     except InputError:
         if given is None:
             raise
-        return np.full(saved.num_ap, given)
+        return given
+
+
+def _gains_to_uv(meta: Meta, saved: SavedChannels, given: float | None, carried: float | None) -> NDArray[np.float64]:
+    """From the meta; as given, else carried, where the meta doesn't tell. Raises UsageError where what is given and
+    the meta contradict each other."""
+    try:
+        gains = ap_gains_to_uv(meta, saved.acquired)
+    except InputError:
+        instead = carried if given is None else given
+        if instead is None:
+            raise
+        return np.full(saved.num_ap, instead)
     if given is not None and not np.allclose(gains, given, rtol=1e-3):
         raise _contradiction("--gain-to-uv", given, meta, f"{gains.min():.6g} to {gains.max():.6g} µV per bit")
     return gains

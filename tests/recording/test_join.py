@@ -159,7 +159,7 @@ def already_lined_up(text):
         (fewer_channels, "number of columns"),
         (gains, "gains"),
         (place, "contact positions"),
-        (other_rate, "sampling frequency"),
+        (other_rate, "sampling frequencies"),
         (already_lined_up, "sampling shifts"),
     ],
 )
@@ -172,6 +172,17 @@ def test_files_with_other_channels_are_refused(tmp_path, change, words):
     for concatenate in (False, True):
         with pytest.raises(InputError, match=rf"other channels than made_g0_t0.*: their {words} differ"):
             opened([one, other], concatenate=concatenate)
+
+
+def test_a_given_probe_hides_no_other_channels(tmp_path):
+    """Wired by column, it would fit both."""
+    text = make_spikeglx.made_meta("NP1", saved=6)
+    saved = {"snsSaveChanSubset": "6:11,768", "snsChanMap": None}
+    changed = make_spikeglx.with_values(text, fileName="made_g0_t1.imec0.ap.bin", firstSample="600000", **saved)
+    files = [make_spikeglx.make_spikeglx(tmp_path, each, 100) for each in (text, changed)]
+    probe = write_json_probe(tmp_path / "p.json", probe_dict(column_of_contacts(6), range(6)))
+    with pytest.raises(InputError, match="their acquired numbers of channels differ"):
+        opened(files, probe=probe)
 
 
 def test_contacts_that_are_bad_in_one_file_are_bad(tmp_path):

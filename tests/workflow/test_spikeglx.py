@@ -20,6 +20,7 @@ from driftcli.recording.open import open_recording
 from driftcli.recording.probe import write_probe
 from driftcli.reporter import Reporter
 from driftcli.store.motion import write_motion
+from driftcli.store.schema import read_handover
 from driftcli.workflow import sinks as workflow
 from driftcli.workflow.apply import apply
 from driftcli.workflow.outputs import default_name
@@ -422,3 +423,36 @@ def test_a_probe_given_by_hand_is_told_not_to_be_in_the_meta(tmp_path, pair, rep
     assert "that of mine.json is in probe.json" in " ".join(reporter.messages)
     written = np.fromfile(out, "<i2").reshape(recording.num_samples, -1)
     np.testing.assert_array_equal(written[:, 10:], recording.read(0, recording.num_samples)[:, 10:])
+
+
+def of_motion(path):
+    """What an earlier verb hands on in a motion file."""
+    return read_handover(path, "motion")[1]
+
+
+@pytest.mark.parametrize("kind", ["NP-Ultra", "NP2 four shanks"])
+def test_a_motion_of_another_probe_is_refused(tmp_path, pair, kind):
+    recording, motion, settings, _ = pair
+    (tmp_path / "other").mkdir()
+    text = make_spikeglx.made_meta(kind, saved=len(recording.geometry))
+    path = make_spikeglx.make_spikeglx(tmp_path / "other", text, recording.num_samples)
+    other = open_recording(path, carried=of_motion(motion), reporter=Reporter())
+    with pytest.raises(InputError, match=r"other contact positions or shanks|has no shank 1"):
+        apply(other, motion, settings, tmp_path / "other" / default_name(other), Work())
+
+
+def test_a_motion_hands_on_what_a_meta_does_not_tell(tmp_path, pair):
+    recording, _, settings, out = pair
+    meta = recording.path.with_suffix(".meta")
+    unknown = {"imDatPrb_type": "7777", "imDatPrb_pn": "NP7777", "snsShankMap": None}
+    meta.write_text(make_spikeglx.with_values(meta.read_text(), **unknown))
+    probe = tmp_path / "mine.json"
+    write_probe(probe, recording, np.arange(len(recording.geometry)), recording.columns)
+    given = open_recording(recording.path, probe=probe, gain_to_uv=3.0, reporter=Reporter())
+    moving(given, tmp_path / "m.h5", settings)
+    again = open_recording(recording.path, carried=of_motion(tmp_path / "m.h5"), reporter=Reporter())
+    np.testing.assert_array_equal(again.gain_to_uv, given.gain_to_uv)
+    np.testing.assert_array_equal(again.geometry.positions_um, given.geometry.positions_um)
+    apply(again, tmp_path / "m.h5", settings, out, Work())
+    with pytest.raises(InputError, match="is not known"):
+        open_recording(recording.path, probe=probe, reporter=Reporter())
