@@ -139,15 +139,30 @@ def _tuple(values: NDArray[np.generic] | None) -> object:
     return None if values is None else tuple(values.reshape(-1).tolist())
 
 
+def of_one_run(one: Part, other: Part) -> bool:
+    """Whether two files say that they are of one probe in one run, whose samples count on one clock.
+
+    Files of one name in two folders are of two runs that are called alike.
+    """
+    if one.meta is None or other.meta is None:
+        return False
+    if run_and_stream(one.path, one.meta) != run_and_stream(other.path, other.meta):
+        return False
+    alike = one.path.stem == other.path.stem and one.path.parent.resolve() != other.path.parent.resolve()
+    return one.meta.serial_number == other.meta.serial_number and not alike
+
+
 def _require_one_run(recordings: Sequence[Recording], concatenate: bool) -> None:
-    runs = [run_and_stream(each.path, each.meta) if each.meta is not None else None for each in recordings]
-    for (earlier, run), (later, next_run) in pairwise(zip(recordings, runs, strict=True)):
-        if run is not None and run == next_run:
-            _require_order(earlier.parts[-1], later.parts[0])
+    for first, second in pairwise(recordings):
+        earlier, later = first.parts[-1], second.parts[0]
+        if of_one_run(earlier, later):
+            _require_order(earlier, later)
         elif not concatenate:
-            what = "are of different runs" if run and next_run else "don't say that they are of one run"
+            what = "are of different runs" if earlier.meta and later.meta else "don't say that they are of one run"
+            alike = earlier.path.name == later.path.name
+            names = f"{earlier.path} and {later.path}" if alike else f"{earlier.path.name} and {later.path.name}"
             raise UsageError(
-                f"{earlier.path.name} and {later.path.name} {what}",
+                f"{names} {what}",
                 "give --concatenate if they are one recording in this order, or correct them one by one",
             )
 

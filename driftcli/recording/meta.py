@@ -113,6 +113,11 @@ class Meta:
         return self.values.get("imDatPrb_pn", _PARTS_OF_TYPES.get(number, f"NP{number}"))
 
     @property
+    def serial_number(self) -> str | None:
+        """That of the probe; None where the meta doesn't have it."""
+        return self.values.get("imDatPrb_sn", self.values.get("imProbeSN"))
+
+    @property
     def _imro_header(self) -> list[str]:
         return self.entries("~imroTbl")[0].split(",") if "~imroTbl" in self.values else [""]
 

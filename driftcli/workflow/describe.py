@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from driftcli.model import CONTACT_LABELS, GOOD, Settings
+from driftcli.recording.join import of_one_run
 from driftcli.recording.mtscomp import SUFFIX
 from driftcli.recording.recording import Part, Recording
-from driftcli.recording.spikeglx_out import run_and_stream
 from driftcli.recording.spikeglx_probe import num_sites
 from driftcli.workflow.runlog import describe_recording
 from driftcli.workflow.steps import phase_shift_of_steps
@@ -58,9 +58,7 @@ def _file(recording: Recording, index: int, size_bytes: int) -> dict[str, Any]:
 
 def _missing_samples(earlier: Part, later: Part) -> int | None:
     """How many samples were acquired between two files; None where they don't count on one clock."""
-    if earlier.first_sample is None or later.first_sample is None or earlier.meta is None or later.meta is None:
-        return None
-    if run_and_stream(earlier.path, earlier.meta) != run_and_stream(later.path, later.meta):
+    if earlier.first_sample is None or later.first_sample is None or not of_one_run(earlier, later):
         return None
     return later.first_sample - (earlier.first_sample + earlier.stop - earlier.start)
 

@@ -108,6 +108,25 @@ def test_another_probe_of_the_run_is_another_stream(tmp_path, paths, samples):
         opened([paths[0], make_spikeglx.make_spikeglx(tmp_path, text, samples[:100])])
 
 
+@pytest.mark.parametrize("first_sample", [FIRST, FIRST + 1000])
+def test_runs_that_are_called_alike_are_joined_where_the_user_says_so(tmp_path, paths, samples, first_sample):
+    """As `*/made_g0_t0.imec0.ap.bin` gives them: by their numbers of samples they may overlap, or may not."""
+    text = make_spikeglx.with_values(make_spikeglx.made_meta("NP1"), firstSample=str(first_sample))
+    (tmp_path / "day2").mkdir()
+    other = make_spikeglx.make_spikeglx(tmp_path / "day2", text, samples[:100])
+    assert other.name == paths[0].name
+    with pytest.raises(UsageError, match=r"day2/made_g0_t0\.imec0\.ap\.bin are of different runs"):
+        opened([paths[0], other])
+    assert opened([paths[0], other], concatenate=True).breaks.tolist() == [300]
+
+
+def test_another_probe_at_the_same_place_is_of_another_run(paths):
+    change_meta(paths[0], imDatPrb_sn="18005106")
+    change_meta(paths[1], imDatPrb_sn="18005107")
+    with pytest.raises(UsageError, match="are of different runs"):
+        opened(paths[:2])
+
+
 def test_files_out_of_order_are_refused(paths):
     with pytest.raises(InputError, match=r"made_g0_t0\.imec0\.ap\.bin was recorded before made_g0_t1") as caught:
         opened([paths[1], paths[0]])
