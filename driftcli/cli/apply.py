@@ -43,8 +43,8 @@ def apply(
 ) -> None:
     """Correct a recording with a motion: corrected.bin and its probe, or a SpikeGLX pair of a SpikeGLX pair.
 
-    Probe, rate and gain come from the motion file, the methods from the preset it was made with, unless options say
-    otherwise.
+    Probe, rate and gain come from the motion file, the methods from the preset it was made with, unless options or a
+    SpikeGLX meta say otherwise.
 
     Example: driftcli apply rec.bin rec.driftcli/motion.h5 --set apply.signal=raw
     """

@@ -82,17 +82,15 @@ def _full_scale_uv(recording: Recording) -> list[float] | None:
 def describe_probe(recording: Recording, labels: NDArray[np.uint8]) -> dict[str, Any]:
     """Which probe it is, and how its contacts lie on each shank.
 
-    sites: those of the probe's part, of which the contacts are some; None where the part isn't known. unconnected:
-    contacts of the probe that no column holds. bad: those with a label other than good.
+    part, sites: its part number and the sites that such a probe has, of which the contacts are some; None where that
+    isn't told. unconnected: contacts of the probe that no column holds. bad: those with a label other than good.
     """
-    meta, probes = recording.meta, recording.probegroup.probes
-    of_meta = meta is not None and "probe" not in recording.inputs
-    part = meta.part if of_meta and meta is not None else probes[0].model_name
-    geometry = recording.geometry
+    geometry, probes = recording.geometry, recording.probegroup.probes
+    name, part, type_named = _kind(recording)
     return {
-        "name": probes[0].annotations.get("description") or part or None,
-        "part": part or None,
-        "type": meta.type_named if of_meta and meta is not None else None,
+        "name": name,
+        "part": part,
+        "type": type_named,
         "sites": num_sites(part) if part else None,
         "probes": len(probes),
         "contacts": len(geometry),
@@ -103,6 +101,19 @@ def describe_probe(recording: Recording, labels: NDArray[np.uint8]) -> dict[str,
             for shank, contacts in geometry.each_shank()
         ],
     }
+
+
+def _kind(recording: Recording) -> tuple[str | None, str | None, str | None]:
+    """Name, part number and type of the first probe; None for what isn't told.
+
+    Where a meta has no part number, the geometry is that of a probe with the same sites, which is called otherwise.
+    """
+    probe, meta = recording.probegroup.probes[0], recording.meta
+    type_named = None if meta is None or "probe" in recording.inputs else meta.type_named
+    part = probe.model_name or None if meta is None or type_named is None else meta.values.get("imDatPrb_pn")
+    if part is None and type_named is not None:
+        return f"Neuropixels, type {type_named}", None, type_named
+    return probe.annotations.get("description") or part, part, type_named
 
 
 def _shank(positions_um: NDArray[np.float64], labels: NDArray[np.uint8]) -> dict[str, Any]:

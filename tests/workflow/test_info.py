@@ -209,6 +209,14 @@ def test_shanks_are_told_one_by_one(tmp_path):
     assert probe["sites"] == 5120
 
 
+def test_a_probe_without_a_part_number_gets_no_name_of_another(tmp_path):
+    """One of phase 3A: its sites are found as those of a Neuropixels 1.0, which it isn't."""
+    path = make_spikeglx.make_spikeglx(tmp_path, make_spikeglx.made_meta("3A"), 30_000)
+    probe = look(open_recording(path, reporter=Reporter()))["probe"]
+    told = (probe["name"], probe["part"], probe["type"], probe["sites"])
+    assert told == ("Neuropixels, type 3A", None, "3A", None)
+
+
 def test_lined_up_by_catgt_is_told(tmp_path, drifting):
     recording = open_recording(spikeglx(tmp_path, drifting, catGTCmdline0="<CatGT -ap>"), reporter=Reporter())
     told = look(recording)["recording"]["lined_up"]
