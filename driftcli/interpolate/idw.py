@@ -20,21 +20,8 @@ class Parameters(shared.InterpolateParameters):
     num_closest: int = Field(3, ge=1)
 
 
-class Kernel:
-    """Weights for the contacts of one shank.
-
-    positions_um: (C, 2) float64; sources_um: (S, 2) float64, the contacts whose traces are used, by default all.
-    """
-
-    def __init__(
-        self,
-        parameters: Parameters,
-        positions_um: NDArray[np.float64],
-        sources_um: NDArray[np.float64] | None = None,
-    ) -> None:
-        self._parameters = parameters
-        self._positions_um = positions_um
-        self._sources_um = positions_um if sources_um is None else sources_um
+class Kernel(shared.Kernel[Parameters]):
+    """Weights for the contacts of one shank."""
 
     def weights(self, displacement_um: NDArray[np.float64]) -> NDArray[np.float64]:
         """(C targets, S sources) float64 weights at contact + displacement; displacement_um: (C,) float64."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,7 +39,7 @@ class Interpolator:
 
     def __init__(
         self,
-        kernel_class: type[Kernel],
+        kernel_class: type[Kernel[Any]],
         parameters: InterpolateParameters,
         geometry: Geometry,
         motions: Mapping[int, Motion],
@@ -107,7 +108,7 @@ class _Weights:
 
     def __init__(
         self,
-        kernel_class: type[Kernel],
+        kernel_class: type[Kernel[Any]],
         parameters: InterpolateParameters,
         positions_um: NDArray[np.float64],
         sources: NDArray[np.int64],

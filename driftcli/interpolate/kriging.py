@@ -29,21 +29,13 @@ class Parameters(shared.InterpolateParameters):
     p: float = Field(1.0, gt=0, le=2)
 
 
-class Kernel:
-    """Weights for the contacts of one shank; the inverse is computed once.
-
-    positions_um: (C, 2) float64; sources_um: (S, 2) float64, the contacts whose traces are used, by default all.
-    """
+class Kernel(shared.Kernel[Parameters]):
+    """Weights for the contacts of one shank; the inverse is computed once."""
 
     def __init__(
-        self,
-        parameters: Parameters,
-        positions_um: NDArray[np.float64],
-        sources_um: NDArray[np.float64] | None = None,
+        self, parameters: Parameters, positions_um: NDArray[np.float64], sources_um: NDArray[np.float64] | None = None
     ) -> None:
-        self._parameters = parameters
-        self._positions_um = positions_um
-        self._sources_um = positions_um if sources_um is None else sources_um
+        super().__init__(parameters, positions_um, sources_um)
         covariance = self._covariance(self._sources_um) + _RIDGE * np.eye(len(self._sources_um))
         self._inverse = _invert_positive_definite(covariance)
 

@@ -6,7 +6,8 @@ A method's weights are a matrix (targets, sources): the corrected trace of conta
 
 from __future__ import annotations
 
-from typing import Literal, Protocol
+from abc import ABC, abstractmethod
+from typing import Generic, Literal, TypeVar
 
 import numba
 import numpy as np
@@ -37,18 +38,22 @@ class InterpolateParameters(model.Parameters):
     time: model.TimeLookup = "nearest_bin"
 
 
-class Kernel(Protocol):
-    """Weights of one method on one shank."""
+Chosen = TypeVar("Chosen", bound=InterpolateParameters)
+
+
+class Kernel(ABC, Generic[Chosen]):
+    """Weights of one method on one shank; a method's kernel inherits it."""
 
     def __init__(
-        self,
-        parameters: InterpolateParameters,
-        positions_um: NDArray[np.float64],
-        sources_um: NDArray[np.float64] | None = None,
+        self, parameters: Chosen, positions_um: NDArray[np.float64], sources_um: NDArray[np.float64] | None = None
     ) -> None:
-        """positions_um: (C, 2) contacts of one shank; sources_um: (S, 2) those whose traces may be used, S > 0; None:
-        all of them."""
+        """positions_um: (C, 2) float64, the contacts of one shank.
+        sources_um: (S, 2) float64, those whose traces may be used, S > 0; None: all of them."""
+        self._parameters = parameters
+        self._positions_um = positions_um
+        self._sources_um = positions_um if sources_um is None else sources_um
 
+    @abstractmethod
     def weights(self, displacement_um: NDArray[np.float64]) -> NDArray[np.float64]:
         """(C, S) float64 weights (targets, sources) for the displacement (C,) of each contact."""
 

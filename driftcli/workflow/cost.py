@@ -36,7 +36,7 @@ from driftcli.recording.recording import Recording
 from driftcli.reporter import Reporter
 from driftcli.workflow.apply import Corrector
 from driftcli.workflow.detect import Noise, PeakFinder
-from driftcli.workflow.estimate import Memory, Shanks, bin_s_of, spans_um_of
+from driftcli.workflow.estimate import Memory, Shanks, bin_s_of, spans_um_of, worked_s
 from driftcli.workflow.outputs import default_name, outputs_of
 from driftcli.workflow.run import needed_bytes
 from driftcli.workflow.sinks import sink_to_nowhere
@@ -270,7 +270,7 @@ class _Estimate:
             depth_um = peaks.location.get("y_um", np.empty(0))[here].astype(np.float64)
             time_s, amplitude = peaks.sample_index[here] / rate_hz, peaks.amplitude[here].astype(np.float64)
             groups.append((span_um, DepthPeaks(time_s, depth_um, amplitude)))
-        duration_s, tried_s = recording.duration_s, trial.samples / rate_hz
+        duration_s, tried_s = worked_s(recording, settings), trial.samples / rate_hz
         return cls(settings["estimate"], bin_s_of(settings), duration_s, tried_s, trial.longer, groups)
 
     @property

@@ -15,6 +15,7 @@ from driftcli.estimate.timeline import Timeline
 from driftcli.mask.exclude import mask_of_text
 from driftcli.mask.spans import merged, shares, union
 from driftcli.model import GOOD, DepthPeaks, Geometry, Mask, Motion, RecordingFacts, Settings, Stage
+from driftcli.recording.recording import Recording
 from driftcli.reporter import Reporter
 from driftcli.store.motion import write_motion
 from driftcli.store.npz import read_npz_peaks
@@ -117,6 +118,12 @@ def _tell_of_short_files(timeline: Timeline, work: Work) -> None:
         )
 
 
+def worked_s(recording: Recording, settings: Settings) -> float:
+    """How long the time is that the estimate works on, if nothing is masked: with what is put between files."""
+    breaks_s = recording.breaks / recording.sampling_frequency_hz
+    return Timeline.of(recording.duration_s, bin_s_of(settings), breaks_s, np.empty((0, 2))).duration_s
+
+
 def bin_s_of(settings: Settings) -> float:
     """Length of the temporal bins that the estimate of a preset works with."""
     return float(settings["estimate"].parameters.model_dump()["bin_s"])
@@ -140,12 +147,13 @@ def _open_peaks(source: Path, span_um: Span | None, shanks: Shanks) -> Source:
     return Source(file.facts, file.facts.duration_s, file.facts.sampling_frequency_hz, file.mask, by_shank)
 
 
-def foresee_memory(geometry: Geometry, duration_s: float, settings: Settings, work: Work, shanks: Shanks) -> None:
+def foresee_memory(recording: Recording, settings: Settings, work: Work, shanks: Shanks) -> None:
     """Before there are peaks: tell how much memory the estimate will take, as far as that doesn't depend on them.
 
     Raises UsageError if that alone is more than there may be, or than the method ever takes.
     """
-    stage, spans_um = settings["estimate"], spans_um_of(geometry, shanks).values()
+    stage, spans_um = settings["estimate"], spans_um_of(recording.geometry, shanks).values()
+    duration_s = worked_s(recording, settings)
     least = Memory.of([(span_um, 0) for span_um in spans_um], duration_s, stage, work.jobs)
     many, more = (
         Memory.of([(span_um, peaks) for span_um in spans_um], duration_s, stage, work.jobs)

@@ -46,7 +46,7 @@ def info(
     Raises UsageError where a run would before it begins.
     """
     outputs_of(recording, folder / default_name(recording), dtype)
-    foresee_memory(recording.geometry, recording.duration_s, settings, replace(work, reporter=Reporter()), shanks)
+    foresee_memory(recording, settings, replace(work, reporter=Reporter()), shanks)
     _warm_up(recording, settings, work)
     began = time.perf_counter()
     labels = any_labels_of(recording, settings, work)

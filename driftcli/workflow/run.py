@@ -55,7 +55,7 @@ def run(
     peaks, motion = folder / PEAKS, folder / MOTION
     outputs = outputs_of(recording, corrected, dtype, split=split, compress=compress)
     require_room(folder, needed_bytes(recording, dtype, compress))
-    foresee_memory(recording.geometry, recording.duration_s, settings, work, shanks)
+    foresee_memory(recording, settings, work, shanks)
     claim_outputs([peaks, motion, *outputs.files], recording.inputs.values(), work.overwrite)
     return {
         "detect": detect(recording, settings, peaks, work, exclude_times=exclude_times),

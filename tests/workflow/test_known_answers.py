@@ -1,6 +1,7 @@
 """Simulated recordings: each shank's own motion is found, and what a mask covers doesn't harm the estimate."""
 
 import json
+import re
 
 import known_recordings as known
 import numpy as np
@@ -14,7 +15,7 @@ from driftcli.store.motion import read_motion
 from driftcli.store.peaks import read_peaks
 from driftcli.workflow.apply import apply
 from driftcli.workflow.detect import detect, noise_of
-from driftcli.workflow.estimate import estimate
+from driftcli.workflow.estimate import estimate, foresee_memory
 from driftcli.workflow.work import Work
 
 DREDGE = presets.load("dredge_fast")
@@ -269,6 +270,16 @@ def test_files_too_short_for_a_temporal_bin_are_told(tmp_path, reporter):
     parts = [samples[: 3 * RATE_HZ], samples[4 * RATE_HZ : 4 * RATE_HZ + 9000], samples[5 * RATE_HZ : 8 * RATE_HZ]]
     known.estimated(known.opened(tmp_path, parts, truth.positions_um), DREDGE, reporter)
     assert any(each.startswith("1 of 3 files have no temporal bin") for each in reporter.messages)
+
+
+def test_memory_is_foretold_for_the_time_that_is_worked_on(tmp_path, reporter):
+    truth, samples = known.simulated(6, duration_s=12.0, period_s=48.0)
+    recording = known.opened(tmp_path, np.split(samples, 4), truth.positions_um)
+    foresee_memory(recording, DREDGE, Work(reporter=reporter), "each")
+    known.estimated(recording, DREDGE, reporter)
+    bins = [found[0] for each in reporter.messages if (found := re.findall(r"(\d+) temporal bins", each))]
+    assert bins == ["36", "36"]  # 12 of 1 s, and 8 between any two files
+    assert recording.duration_s == 12
 
 
 def test_a_mask_of_everything_is_an_input_error(tmp_path):
