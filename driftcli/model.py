@@ -15,6 +15,10 @@ from pydantic import BaseModel, ConfigDict
 
 from driftcli.errors import InputError
 
+LARGEST_RATE_HZ = 1e9  # far more than any converter gives
+LARGEST_PLACE_UM = 1e7  # no probe is ten metres long, wherever it counts from
+LARGEST_TIME_S = 1e10  # three centuries
+MOST_COLUMNS = 65_536  # of a recording, far more than any probe has contacts; a number beyond it is no count
 TimeLookup = Literal["nearest_bin", "linear"]
 _LARGEST_DISPLACEMENT_UM = 1e5  # ten times the longest shank
 
@@ -208,6 +212,11 @@ class Peaks:
     def __len__(self) -> int:
         return len(self.sample_index)
 
+    def at(self, rows: NDArray[np.int64] | slice) -> Peaks:
+        """Those in some rows."""
+        location = {name: values[rows] for name, values in self.location.items()}
+        return Peaks(self.sample_index[rows], self.channel_index[rows], self.amplitude[rows], location)
+
 
 @dataclass(frozen=True)
 class DepthPeaks:
@@ -256,6 +265,9 @@ class Motion:
             raise InputError("the motion holds NaN or infinity", "estimate the motion again")
         if np.abs(self.displacement_um).max() > _LARGEST_DISPLACEMENT_UM:
             raise InputError(f"the motion holds displacements beyond {_LARGEST_DISPLACEMENT_UM:g} µm", "check its unit")
+        farthest_s = max(np.abs(times).max(initial=0) for times in (self.temporal_bins_s, self.steps_s))
+        if farthest_s > LARGEST_TIME_S or np.abs(self.spatial_bins_um).max() > LARGEST_PLACE_UM:
+            raise InputError("the motion holds times or depths that no recording has", "check their units")
         if (np.diff(self.temporal_bins_s) <= 0).any() or (np.diff(self.spatial_bins_um) <= 0).any():
             raise InputError("the bins of the motion are not in ascending order")
         if self.steps_s.ndim != 1 or (np.diff(self.steps_s) <= 0).any():

@@ -10,16 +10,23 @@ from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from importlib import import_module
 from pathlib import Path
+from reprlib import Repr
 from typing import Any, NamedTuple, TypeVar, get_args
 
 import yaml
 from pydantic import ValidationError
 
+from driftcli.bounded import read_bytes
 from driftcli.errors import UsageError
 from driftcli.model import ApplyParameters, Parameters, Settings, Stage
 
 DEFAULT_PRESET = "dredge_fast"
 _HINT = "driftcli presets show NAME, for values that work"
+_MOST_BYTES = 1_000_000
+_MOST_NODES, _DEEPEST, _LONGEST_SCALAR = 10_000, 8, 2_000  # the presets here have 40 values, 4 levels, 200 characters
+_LONGEST_CHANGE = 10_000
+_SHOWN = Repr()  # a value as it is shown in an error: it may be a book
+_SHOWN.maxlevel, _SHOWN.maxstring, _SHOWN.maxother = 3, 200, 200
 
 
 class Methods(NamedTuple):
@@ -88,14 +95,16 @@ def _read(name: str) -> Tree:
     path = Path(name)
     if path.suffix not in (".yaml", ".yml") and path.name == name:
         if name not in names():
-            raise UsageError(f"there is no preset {name!r}{_nearest(name, names())}", "driftcli presets list")
+            raise UsageError(
+                f"there is no preset {_SHOWN.repr(name)}{_nearest(name, names())}", "driftcli presets list"
+            )
         path = _folder() / f"{name}.yaml"
     try:
-        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
+        tree = _parse(read_bytes(path, _MOST_BYTES).decode("utf-8"))
     except FileNotFoundError:
         raise UsageError(f"the preset file {path} does not exist", "driftcli presets list") from None
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        reason = " ".join(str(error).split())
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        reason = " ".join((getattr(error, "strerror", None) or str(error)).split())
         raise UsageError(
             f"the preset file {path} can't be read: {reason}", "driftcli presets show NAME shows one that can"
         ) from None
@@ -104,12 +113,66 @@ def _read(name: str) -> Tree:
     return tree
 
 
+class _Loader(yaml.SafeLoader):
+    """YAML as far as presets need it: no tags, and so no objects; no anchors, and so nothing that multiplies; no key
+    twice; bounded in number, depth and length, as the time that some scalars take grows with the square of theirs."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self._depth = self._nodes = 0
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        event = self.peek_event()
+        self._nodes += 1
+        if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None) is not None:
+            raise _refused("an anchor or an alias (& or *): write the values out, or quote the text", event)
+        if getattr(event, "tag", None) is not None:
+            raise _refused("a tag (!): values are plain numbers and texts", event)
+        if self._nodes > _MOST_NODES or self._depth >= _DEEPEST:
+            raise _refused("more values or levels than any preset has", event)
+        if len(getattr(event, "value", "")) > _LONGEST_SCALAR:
+            raise _refused(f"a text of more than {_LONGEST_SCALAR:,} characters", event)
+        self._depth += 1
+        try:
+            return super().compose_node(parent, index)
+        finally:
+            self._depth -= 1
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen = set()
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode):
+                if key.value in seen:
+                    raise _refused(f"the key {_SHOWN.repr(key.value)} twice", key)
+                seen.add(key.value)
+        return super().construct_mapping(node, deep)
+
+
+def _refused(what: str, place: Any) -> yaml.YAMLError:
+    return yaml.YAMLError(f"line {place.start_mark.line + 1} holds {what}")
+
+
+def _parse(text: str) -> Any:
+    """The value of a YAML text. Raises YAMLError or ValueError."""
+    loader = _Loader(text)
+    try:
+        return loader.get_single_data()
+    except (ArithmeticError, IndexError) as error:  # numbers that are none, such as 0x_, and those beyond all bounds
+        raise ValueError(str(error)) from None
+    finally:
+        loader.dispose()
+
+
 def _checked_stages(tree: Mapping[str, Any]) -> Tree:
     for name, keys in tree.items():
         if name not in STAGES:
-            raise UsageError(f"there is no stage {name!r}{_nearest(str(name), STAGES)}", f"one of {', '.join(STAGES)}")
+            raise UsageError(
+                f"there is no stage {_SHOWN.repr(name)}{_nearest(str(name), STAGES)}", f"one of {', '.join(STAGES)}"
+            )
         if not isinstance(keys, dict):
-            raise UsageError(f"the stage {name!r} must hold keys, not {keys!r}", f"for example {name}: {{method: ...}}")
+            raise UsageError(
+                f"the stage {name!r} must hold keys, not {_SHOWN.repr(keys)}", f"for example {name}: {{method: ...}}"
+            )
     return {name: dict(keys) for name, keys in tree.items()}
 
 
@@ -133,16 +196,20 @@ def _apply_changes(stages: Tree, changes: Iterable[str]) -> None:
 def _parse_change(change: str) -> tuple[str, list[str], Any]:
     where, equals, text = change.partition("=")
     stage, *keys = where.strip().split(".")
-    if not equals or not keys or not all(keys):
-        raise UsageError(f"--set {change!r} is not of the form stage.key=value", "for example --set estimate.bin_s=1")
+    shown = _SHOWN.repr(change)
+    if not equals or not keys or not all(keys) or len(keys) > _DEEPEST or len(change) > _LONGEST_CHANGE:
+        raise UsageError(f"--set {shown} is not of the form stage.key=value", "for example --set estimate.bin_s=1")
     if stage not in STAGES:
         raise UsageError(
-            f"--set {change!r}: there is no stage {stage!r}{_nearest(stage, STAGES)}", f"one of {', '.join(STAGES)}"
+            f"--set {shown}: there is no stage {_SHOWN.repr(stage)}{_nearest(stage, STAGES)}",
+            f"one of {', '.join(STAGES)}",
         )
     try:
-        return stage, keys, yaml.safe_load(text)
-    except yaml.YAMLError:
-        raise UsageError(f"--set {change!r}: the value can't be read", "quote text that holds :, [ or {") from None
+        return stage, keys, _parse(text)
+    except (ValueError, yaml.YAMLError):
+        raise UsageError(
+            f"--set {shown}: the value can't be read", "quote text that holds :, [, {, &, * or !"
+        ) from None
 
 
 def _resolve_stage(name: str, keys: dict[str, Any]) -> Stage:
@@ -153,7 +220,7 @@ def _resolve_stage(name: str, keys: dict[str, Any]) -> Stage:
     method = keys.pop("method", methods[0])
     if method not in methods:
         raise UsageError(
-            f"the stage {name!r} has no method {method!r}{_nearest(str(method), methods)}",
+            f"the stage {name!r} has no method {_SHOWN.repr(method)}{_nearest(str(method), methods)}",
             f"one of {', '.join(methods)}",
         )
     model = Parameters if method == "none" else import_module(f"driftcli.{folder}.{method}").Parameters
@@ -170,11 +237,11 @@ def validate(where: str, model: type[Model], keys: dict[str, Any], hint: str = _
         if first["type"] == "extra_forbidden":
             known = _known_keys(model, first["loc"][:-1])
             raise UsageError(
-                f"{where} has no key {path!r}{_nearest(str(first['loc'][-1]), known)}",
+                f"{where} has no key {_SHOWN.repr(path)}{_nearest(str(first['loc'][-1]), known)}",
                 f"one of {', '.join(known)}" if known else "without it",
             ) from None
         reason = first["msg"][0].lower() + first["msg"][1:]
-        value = "" if not path else f"{path} = {first['input']!r}: "
+        value = "" if not path else f"{path} = {_SHOWN.repr(first['input'])}: "
         raise UsageError(f"{where}: {value}{reason}", hint) from None
 
 
@@ -189,6 +256,7 @@ def _known_keys(model: Any, path: Sequence[Any]) -> list[str]:
 
 
 def _nearest(name: str, known: Iterable[str]) -> str:
+    name = name[:100]  # what is longer is like nothing known, and takes long to compare
     found = get_close_matches(name, list(known), n=1, cutoff=0.5)
     return f"; did you mean {found[0]!r}?" if found else ""
 

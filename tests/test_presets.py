@@ -1,9 +1,12 @@
 """Presets: what they hold, how they are found, changed and refused."""
 
+import time
 from pathlib import Path
 
 import pytest
 import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from driftcli import presets
 from driftcli.errors import UsageError
@@ -147,3 +150,84 @@ def test_a_preset_file_that_is_none_is_refused(tmp_path: Path, text):
 def test_a_missing_preset_file_is_refused(tmp_path: Path):
     with pytest.raises(UsageError, match="does not exist"):
         presets.load(str(tmp_path / "none.yaml"))
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("estimate: &a {bin_s: 1}\n", "line 1 holds an anchor"),
+        ("estimate:\n  bin_s: *a\n", "line 2 holds an anchor or an alias"),
+        ("a: &a [x, x]\nb: &b [*a, *a]\nc: &c [*b, *b]\n", "anchor"),
+        ("estimate: {bin_s: 1, bin_s: 2}\n", "holds the key 'bin_s' twice"),
+        ("estimate: {bin_s: 1}\nmask: {}\nestimate: {}\n", "line 3 holds the key 'estimate' twice"),
+        ("estimate: {bin_s: !!float 1}\n", "a tag"),
+        ("estimate: !!python/object/apply:os.system ['touch hacked']\n", "a tag"),
+        ("estimate: " + "[" * 100_000, "levels"),
+        ("estimate: " + "{a: " * 100_000, "levels"),
+        ("estimate:\n" + "".join(" " * n + "a:\n" for n in range(1, 900)), "levels"),
+        ("estimate: {bin_s: [" + "1, " * 200_000 + "]}\n", "more values"),
+        ("estimate: {bin_s: 1" + ":59" * 300_000 + "}\n", "characters"),
+        ("doc: " + "x" * 1_000_000, "longer than 1,000,000 bytes"),
+        ("estimate: {bin_s: 0x_}\n", "can't be read"),
+        ("estimate: {bin_s: 2001-99-99}\n", "can't be read"),
+        ("estimate: {bin_s: " + "9" * 1_900 + "}\n", "bin_s"),
+        ("? [a, b]\n: 1\n", "can't be read"),
+        ("estimate: {method: ../../evil}\n", "has no method '../../evil'"),
+        ("estimate: {method: os}\n", "has no method 'os'"),
+        ("estimate: {method: [dredge_ap]}\n", "has no method"),
+        ("estimate: {1: 2}\n", "estimate"),
+        ("../../x: {a: 1}\n", "there is no stage '../../x'"),
+    ],
+)
+def test_hostile_preset_files_are_refused_soon(tmp_path: Path, text, words):
+    file = tmp_path / "p.yaml"
+    file.write_text(text)
+    began = time.process_time()
+    with pytest.raises(UsageError, match=words) as caught:
+        presets.load(str(file))
+    assert time.process_time() - began < 2
+    assert len(caught.value.message) < 3000
+
+
+@pytest.mark.parametrize(
+    "change", ["*a", "&a 1", "!!python/name:os.system", "[" * 9000, "{a: 1, a: 2}", "0b_", "1" * 9999]
+)
+def test_hostile_changes_are_refused(change):
+    with pytest.raises(UsageError) as caught:
+        presets.load(None, [f"estimate.bin_s={change}"])
+    assert caught.value.hint
+    assert len(caught.value.message) < 3000
+
+
+def test_changes_do_not_go_deeper_than_presets():
+    with pytest.raises(UsageError, match="not of the form"):
+        presets.load(None, ["estimate." + "a." * 5000 + "b=1"])
+
+
+@pytest.mark.parametrize("name", ["\0", "\0.yaml", "../rigid_fast", "/dev/zero.yaml", "x" * 9000, "x" * 9000 + ".yaml"])
+def test_names_that_are_no_file_are_refused(name):
+    with pytest.raises(UsageError):
+        presets.load(name)
+
+
+def test_a_file_without_end_is_not_read_to_the_end():
+    with pytest.raises(UsageError, match="longer than"):
+        presets.load("/dev/zero")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_what_is_shown_of_a_preset_can_be_read_again(tmp_path: Path, name):
+    (tmp_path / "p.yaml").write_text(presets.to_yaml(presets.load(name), presets.doc(name)))
+    assert presets.load(str(tmp_path / "p.yaml")).to_dict() == presets.load(name).to_dict()
+
+
+SCALARS = st.none() | st.booleans() | st.integers(-(10**9), 10**9) | st.floats(allow_nan=False) | st.text(max_size=20)
+KEYS = st.text(max_size=10)
+TREES = st.dictionaries(KEYS, st.dictionaries(KEYS, SCALARS | st.lists(SCALARS, max_size=3), max_size=4), max_size=4)
+
+
+@settings(max_examples=100, deadline=None)
+@given(TREES)
+def test_plain_yaml_is_read_as_it_was_meant(tree):
+    text = yaml.safe_dump(tree, allow_unicode=True)
+    assert presets._parse(text) == yaml.safe_load(text)

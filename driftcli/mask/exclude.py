@@ -10,15 +10,18 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from driftcli.bounded import read_bytes
 from driftcli.errors import DriftcliError, InputError, UsageError
 from driftcli.mask import spans
 from driftcli.model import Mask
 
-_NUMBER = r"(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?"
+_NUMBER = r"(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?"
 _SPAN = re.compile(rf"([+-]?{_NUMBER})\s*-\s*([+-]?{_NUMBER})?")
 _NOT_IN_SPANS = re.compile(r"[^\d\s.,eE+-]")
 _TABLE_HINT = "one span per line: start, stop in seconds, such as 12.5, 14"
 _TEXT_HINT = "spans in seconds, such as 12.5-14,300-310, 300- until the end; or the path of a file with a span per line"
+_MOST_BYTES = 1 << 24  # of a table of times: half a million of them
+_LONGEST_PATH = 4096
 _SLIGHT = 1e-3  # of a sample: what rates that were measured leave of a whole number of samples
 
 
@@ -32,6 +35,8 @@ def read_excluded(text: str) -> NDArray[np.float64]:
     Raises UsageError for a text and InputError for a file, naming the span or the line.
     """
     if _NOT_IN_SPANS.search(text) or (not _reads_as_spans(text) and os.path.isfile(text)):
+        if len(text) > _LONGEST_PATH:
+            raise UsageError(f"{text[:100]!r} and so on lists no times and names no file", _TEXT_HINT)
         return _read_table(Path(text))
     pieces = [piece.strip() for piece in text.split(",")]
     if not any(pieces):
@@ -70,18 +75,19 @@ def _reads_as_spans(text: str) -> bool:
 def _span_in_text(piece: str) -> tuple[float, float]:
     match = _SPAN.fullmatch(piece)
     if not match:
-        raise UsageError(f"{piece!r} is no span of time to exclude", _TEXT_HINT)
+        raise UsageError(f"{piece[:100]!r} is no span of time to exclude", _TEXT_HINT)
     start_s, stop_s = float(match[1]), math.inf if match[2] is None else float(match[2])
-    return _checked(start_s, stop_s, f"the span to exclude {piece!r}", UsageError)
+    return _checked(start_s, stop_s, f"the span to exclude {piece[:100]!r}", UsageError)
 
 
 def _read_table(path: Path) -> NDArray[np.float64]:
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        text = read_bytes(path, _MOST_BYTES).decode("utf-8-sig")
     except FileNotFoundError:
         raise InputError(f"{path}, which should list times to exclude, does not exist", _TEXT_HINT) from None
     except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}, which should list times to exclude, can't be read: {error}", _TABLE_HINT) from None
+        reason = getattr(error, "strerror", None) or error
+        raise InputError(f"{path}, which should list times to exclude, can't be read: {reason}", _TABLE_HINT) from None
     lines = [(number, line.partition("#")[0].strip()) for number, line in enumerate(text.splitlines(), 1)]
     lines = [(number, line) for number, line in lines if line]
     if lines and not re.search(r"\d", lines[0][1]):
@@ -100,8 +106,8 @@ def _span_in_line(line: str, where: str) -> tuple[float, float]:
     else:
         cells = re.split(r"\s*,\s*|\s+", line)
     if len(cells) != 2 or not all(re.fullmatch(rf"[+-]?{_NUMBER}|inf", cell) for cell in cells):
-        raise InputError(f"{where}: {line!r} is no span of time", _TABLE_HINT)
-    return _checked(float(cells[0]), float(cells[1]), f"{where}: the span {line!r}", InputError)
+        raise InputError(f"{where}: {line[:100]!r} is no span of time", _TABLE_HINT)
+    return _checked(float(cells[0]), float(cells[1]), f"{where}: the span {line[:100]!r}", InputError)
 
 
 def _checked(start_s: float, stop_s: float, what: str, error: type[DriftcliError]) -> tuple[float, float]:

@@ -12,13 +12,15 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from contextlib import suppress
+from itertools import islice
 from pathlib import Path
 
-from driftcli.recording.meta import Meta, parse_meta
+from driftcli.recording.meta import Meta, read_meta
 
 _COMMAND = re.compile(r"catGTCmdline\d*")
 _RETIRED_IN_2_2 = ("-aphipass", "-aplopass", "-lfhipass", "-lflopass")
 _SUPERCAT = "-supercat="
+_MOST_INPUTS = 256  # of a supercat, whose metas are read one by one
 
 
 def lined_up_by_catgt(meta: Meta) -> str:
@@ -51,7 +53,7 @@ def _inputs_of_supercat(line: str, meta_path: Path) -> Iterator[Meta]:
     """The inputs in `-supercat={folder,run_g0}{folder,run_g0}...` whose metas can be read."""
     device = meta_path.name.split(".")[-3:]  # imec0.ap.meta
     elements = re.findall(r"\{([^{},]+),([^{},]+)\}", line) if _SUPERCAT in line else []  # folders may hold blanks
-    for folder, run_folder in elements:
+    for folder, run_folder in islice(dict.fromkeys(elements), _MOST_INPUTS):
         run = run_folder.removeprefix("catgt_")
         name = ".".join([f"{run}_tcat", *device])
         of_run = Path(folder) / run_folder
@@ -61,5 +63,6 @@ def _inputs_of_supercat(line: str, meta_path: Path) -> Iterator[Meta]:
 def _first_readable(*paths: Path) -> Iterator[Meta]:
     for path in paths:
         with suppress(OSError, ValueError):  # ValueError: a path that can't be one
-            yield Meta(path, parse_meta(path.read_bytes()))
-            return
+            if path.is_file():  # a pipe would be waited for
+                yield read_meta(path)
+                return

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from probeinterface import ProbeGroup
 
 from driftcli.model import RecordingFacts
+from driftcli.recording.probe import probe_of_json
 from driftcli.recording.recording import Recording
 
 
@@ -38,8 +39,8 @@ def _files(recording: Recording) -> NDArray[np.int64]:
 
 
 def probe_of(facts: RecordingFacts) -> ProbeGroup:
-    """The probe that `facts_of` put into text."""
-    return ProbeGroup.from_dict(json.loads(facts.probe_json))
+    """The probe that `facts_of` put into text. Raises InputError where the text is another one."""
+    return probe_of_json(facts.probe_json, "the probe in the file of peaks or motion")
 
 
 def _to_json(probegroup: ProbeGroup) -> str:

@@ -11,8 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
+from driftcli.bounded import read_bytes
 from driftcli.errors import InputError
 
+_MOST_BYTES = 1 << 22  # forty times that of a probe with 1536 channels
 _BYTE_ORDER_MARK = "\ufeff"
 _WHOLE_NUMBER = re.compile(r"\s*[0-9]{1,15}\s*")
 _MOST_SHOWN = 200
@@ -67,7 +69,7 @@ class Meta:
 
     def entries(self, key: str) -> tuple[str, list[str]]:
         """Header and entries of a table, without their parentheses."""
-        header, *entries = re.findall(r"\(([^)]*)\)", self.text(key)) or [""]
+        header, *entries = re.findall(r"\(([^()]*)\)", self.text(key)) or [""]
         return header, entries
 
     @property
@@ -130,6 +132,11 @@ def shown(text: str) -> str:
 
 def _number(text: str) -> int:
     return int(text) if re.fullmatch(r"[0-9]{1,9}", text) else -1
+
+
+def read_meta(path: Path) -> Meta:
+    """The meta in a file. Raises OSError where it can't be read or is too long for one."""
+    return Meta(path, parse_meta(read_bytes(path, _MOST_BYTES)))
 
 
 def parse_meta(content: bytes) -> dict[str, str]:

@@ -101,6 +101,11 @@ class CompressedSamples:
         self._header = header
         self._recent = _Recent(_num_kept(header))
 
+    @property
+    def held_bytes(self) -> int:
+        """What the chunks take that are kept, at most."""
+        return self._recent.num_kept * _longest(self._header) * self._header.frame_bytes
+
     @classmethod
     def open(cls, path: Path, *, truncated_ok: bool = False) -> CompressedSamples:
         """Open `X.cbin` with the `X.ch` beside it. Raises InputError for a pair that is not whole or doesn't fit.
@@ -156,13 +161,13 @@ class CompressedSamples:
         header = self._header
         samples = np.empty((header.bounds[index + 1] - header.bounds[index], header.num_columns), header.dtype)
         try:
-            _inflate(self._bytes(index), samples.T if header.by_column else samples)
+            inflate(self._bytes(index), samples.T if header.by_column else samples)
         except zlib.error as error:
             raise InputError(f"{self._named(index)} is corrupt: {error}", _HINT_ON_BYTES) from error
         if header.spatial_differences:
             _sum_over_columns(samples)
         if header.time_differences:
-            _sum_over_time(samples)
+            sum_over_time(samples)
         samples.setflags(write=False)
         return samples
 
@@ -217,10 +222,15 @@ class _Recent:
 def _num_kept(header: _Header) -> int:
     """How many chunks are kept: enough for a thread on each processor, in bounded memory, and never less than two,
     as a block that lies on both sides of a bound is followed by another such block."""
-    longest = max((last - first for first, last in pairwise(header.bounds)), default=1)
+    longest = _longest(header)
     of_a_thread = 1 + math.ceil(_KEPT_SAMPLES / longest)
     wanted = of_a_thread * len(os.sched_getaffinity(0))
     return max(2, min(wanted, _KEPT_BYTES // (longest * header.frame_bytes)))
+
+
+def _longest(header: _Header) -> int:
+    """Number of samples of the longest chunk."""
+    return max((last - first for first, last in pairwise(header.bounds)), default=1)
 
 
 # The header: nothing in it is believed before it is checked.
@@ -375,7 +385,7 @@ def _require_fit(header: _Header, header_path: Path, path: Path, size_bytes: int
 # Chunks
 
 
-def _inflate(compressed: bytes, values: NDArray[Any]) -> None:
+def inflate(compressed: bytes, values: NDArray[Any]) -> None:
     """Fill `values`, of two dimensions, in their order. Raises zlib.error unless there are exactly so many.
 
     Goes piece by piece, so that a hostile stream gets no more memory than the header says, and an honest one only its
@@ -398,7 +408,7 @@ def _inflate(compressed: bytes, values: NDArray[Any]) -> None:
 
 
 @numba.njit(nogil=True, cache=True)
-def _sum_over_time(samples):  # type: ignore[no-untyped-def]
+def sum_over_time(samples):  # type: ignore[no-untyped-def]
     """Add to each row the one before, in place; whole numbers wrap around, as their differences did."""
     for t in range(1, samples.shape[0]):
         for c in range(samples.shape[1]):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -65,6 +66,9 @@ class _Once(Reporter):
         if text not in self._told:
             self._told.add(text)
             self._reporter.message(text)
+
+    def note(self, event: str, **facts: Any) -> None:
+        self._reporter.note(event, **facts)
 
 
 def _open_file(

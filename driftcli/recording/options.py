@@ -6,9 +6,9 @@ import math
 from dataclasses import dataclass
 
 from driftcli.errors import UsageError
+from driftcli.model import LARGEST_RATE_HZ
 
 DTYPES = ("int16", "float32")
-LARGEST_RATE_HZ = 1e9  # far more than any converter gives
 
 
 @dataclass(frozen=True)

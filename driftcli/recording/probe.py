@@ -4,20 +4,25 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from probeinterface import ProbeGroup, read_prb, read_probeinterface, write_probeinterface
+from probeinterface import ProbeGroup, write_probeinterface
 
+from driftcli.bounded import parse_json, read_bytes, whole_number
 from driftcli.errors import InputError
 from driftcli.files import atomic
-from driftcli.model import Geometry
+from driftcli.model import LARGEST_PLACE_UM, MOST_COLUMNS, Geometry
+from driftcli.recording.prb import read_prb
 from driftcli.recording.recording import Recording
 from driftcli.reporter import Reporter
 
 _UM_PER_UNIT = {"um": 1.0, "mm": 1e3, "m": 1e6}
 _NOT_CONNECTED = -1
+_LONGEST_NUMBER = 20  # digits of the id of a shank that is a number
+_MOST_BYTES = 1 << 26  # of JSON: three times that of as many contacts as there can be columns
+_HINT = "give a probeinterface JSON (as written by probeinterface.write_probeinterface) or a .prb file"
 
 
 class NamedProbe(NamedTuple):
@@ -50,18 +55,58 @@ class Layout:
 
 
 def read_probe(path: Path) -> ProbeGroup:
-    """Read a probeinterface JSON or a .prb file; a .prb is a Python script and is run. Raises InputError."""
-    hint = "give a probeinterface JSON (as written by probeinterface.write_probeinterface) or a .prb file"
+    """Read a probeinterface JSON or a .prb file, which is not run. Raises InputError."""
     if not path.is_file():
         raise InputError(f"there is no probe file {path}", "check the path given with --probe")
+    if path.suffix == ".prb":
+        return read_prb(path)
     try:
-        probegroup = read_prb(path) if path.suffix == ".prb" else read_probeinterface(path)
-        num_contacts = sum(probe.get_contact_count() for probe in probegroup.probes)
-    except (Exception, SystemExit) as error:  # a script, or JSON of any shape, can raise anything
-        raise InputError(f"cannot read the probe {path}: {type(error).__name__}: {error}", hint) from error
-    if num_contacts == 0:
-        raise InputError(f"the probe {path} has no contacts", hint)
-    return probegroup
+        return probe_of_json(read_bytes(path, _MOST_BYTES), f"the probe {path}")
+    except OSError as error:
+        raise InputError(f"cannot read the probe {path}: {error.strerror or error}", _HINT) from error
+
+
+def probe_of_json(text: str | bytes, source: str) -> ProbeGroup:
+    """The probes in a text as probeinterface writes it, read from `source`. Raises InputError."""
+    try:
+        tree = parse_json(text)
+        _require_sound(tree)
+        return ProbeGroup.from_dict(tree)
+    except Exception as error:  # JSON of any shape can raise anything
+        what = str(error) if type(error) is ValueError else f"{type(error).__name__}: {error}"
+        raise InputError(f"cannot read {source}: {' '.join(what.split())[:500]}", _HINT) from error
+
+
+def _require_sound(tree: Any) -> None:
+    """Raise ValueError unless the contacts and channels of each probe are those of a probe, as far as numbers go:
+    numpy takes true for 1, "2" for 2 and 0.5 for 0."""
+    probes = tree.get("probes") if isinstance(tree, dict) else None
+    if not isinstance(probes, list) or not all(isinstance(probe, dict) for probe in probes):
+        raise ValueError("it holds no list of probes")
+    if len(tree.get("probe_ids") or probes) != len(probes):
+        raise ValueError("its probe_ids are not those of its probes")
+    positions = [each for probe in probes for each in _list(probe, "contact_positions")]
+    if not 0 < len(positions) <= MOST_COLUMNS:
+        raise ValueError(f"it has {len(positions) or 'no'} contacts" + (", more than any probe" if positions else ""))
+    if not all(isinstance(each, list) and all(type(number) in (int, float) for number in each) for each in positions):
+        raise ValueError("its contact_positions are not lists of numbers")
+    for probe in probes:
+        if probe.get("device_channel_indices") is not None:
+            for index in _list(probe, "device_channel_indices"):
+                _require_column(whole_number(index), repr(index)[:50])
+
+
+def _list(probe: dict[str, Any], key: str) -> list[Any]:
+    if not isinstance(probe.get(key), list):
+        raise ValueError(f"a probe has no list of {key}")
+    found: list[Any] = probe[key]
+    return found
+
+
+def _require_column(column: int | None, shown: str) -> None:
+    """-1 stands for no column; what else is below 0 is told by `lay_out`."""
+    if column is None or not -MOST_COLUMNS <= column < MOST_COLUMNS:
+        raise ValueError(f"its device_channel_indices hold {shown}, which is no number of a channel")
 
 
 def lay_out(probegroup: ProbeGroup, source: str, reporter: Reporter) -> Layout:
@@ -76,9 +121,9 @@ def lay_out(probegroup: ProbeGroup, source: str, reporter: Reporter) -> Layout:
     if not len(columns):
         raise InputError(f"none of the {len(wiring)} contacts of {source} is connected", "set device_channel_indices")
     used, times = np.unique(columns, return_counts=True)
-    if used[0] < 0 or (times > 1).any():
-        wrong = used[0] if used[0] < 0 else used[times > 1][0]
-        what = "which is no column" if wrong < 0 else "twice"
+    if used[0] < 0 or used[-1] >= MOST_COLUMNS or (times > 1).any():
+        beyond = used[(used < 0) | (used >= MOST_COLUMNS)]
+        wrong, what = (beyond[0], "which is no column") if len(beyond) else (used[times > 1][0], "twice")
         raise InputError(f"{source} wires column {wrong} {what}", "correct its device_channel_indices")
     positions_um, shanks = _positions_um(probegroup, source), _shanks(probegroup)
     return Layout(Geometry(positions_um[connected], shanks[connected]), columns, len(wiring))
@@ -138,11 +183,15 @@ def _positions_um(probegroup: ProbeGroup, source: str) -> NDArray[np.float64]:
     try:
         units = [_UM_PER_UNIT[probe.si_units] for probe in probegroup.probes]
     except KeyError as error:
-        raise InputError(f"{source} has positions in {error}", f"use one of {', '.join(_UM_PER_UNIT)}") from error
+        told = f"{source} has positions in {str(error)[:50]}"
+        raise InputError(told, f"use one of {', '.join(_UM_PER_UNIT)}") from error
     per_probe = [np.asarray(probe.contact_positions, np.float64) for probe in probegroup.probes]
     positions = np.concatenate([unit * each for unit, each in zip(units, per_probe, strict=True)])
     if not np.isfinite(positions).all():
         raise InputError(f"{source} has contacts without a position", "give every contact finite positions")
+    if np.abs(positions).max() > LARGEST_PLACE_UM:
+        told = f"{source} has a contact at {np.abs(positions).max():g} µm, and no probe is as long as that"
+        raise InputError(told, "check its si_units")
     if positions.shape[1] == 3:
         positions = _in_plane(positions, source)
     return np.ascontiguousarray(positions)
@@ -171,4 +220,4 @@ def _shanks(probegroup: ProbeGroup) -> NDArray[np.int64]:
 
 
 def _as_number_or_text(name: str) -> tuple[float, str]:
-    return (int(name) if name.isdecimal() else float("inf"), name)
+    return (int(name) if name.isdecimal() and len(name) < _LONGEST_NUMBER else float("inf"), name)

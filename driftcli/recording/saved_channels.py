@@ -13,14 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from driftcli.errors import InputError
-from driftcli.model import CONTACT_LABELS, GOOD
+from driftcli.model import CONTACT_LABELS, GOOD, LARGEST_PLACE_UM, MOST_COLUMNS
 from driftcli.recording.meta import Meta, shown
 
 MAPS_OF_CONTACTS = ("~snsGeomMap", "~snsShankMap")
-LARGEST_PLACE = 1e6  # no probe is a metre long
 _REFERENCE = CONTACT_LABELS.index("reference")
 _RANGE = re.compile(r"([0-9]{1,9})(?::([0-9]{1,9}))?")
-_MOST_COLUMNS = 65536  # far more than any probe has; a number beyond it is no count
 
 
 @dataclass(frozen=True)
@@ -44,7 +42,7 @@ def saved_channels(meta: Meta) -> SavedChannels:
     words are the last that were acquired.
     """
     num_columns, counts = meta.integer("nSavedChans"), meta.integers("snsApLfSy")
-    if len(counts) != 3 or sum(counts) != num_columns or not 0 < num_columns <= _MOST_COLUMNS:
+    if len(counts) != 3 or sum(counts) != num_columns or not 0 < num_columns <= MOST_COLUMNS:
         raise _contradiction(meta, f"nSavedChans={num_columns}, snsApLfSy={meta.shown('snsApLfSy')}")
     acquired_counts = _acquired_counts(meta, counts)
     listed = [each for each in (_of_subset(meta, num_columns), _of_map(meta, num_columns)) if each is not None]
@@ -74,7 +72,7 @@ def places_of(meta: Meta, key: str, saved: SavedChannels) -> NDArray[np.float64]
         places = np.array([[float(each) for each in entry.split(":")] for entry in entries])
     except ValueError:
         places = np.empty(0)
-    fits = places.shape == (saved.num_ap, 4) and bool((np.abs(places) < LARGEST_PLACE).all())
+    fits = places.shape == (saved.num_ap, 4) and bool((np.abs(places) < LARGEST_PLACE_UM).all())
     if not fits or (places[:, 0] % 1 != 0).any() or not np.isin(places[:, 3], (0, 1)).all():
         raise InputError(
             f"{meta.path.name} has a {key} whose entries are not four numbers: shank, place, place, and 0 or 1",
@@ -98,7 +96,7 @@ def contact_labels(meta: Meta, saved: SavedChannels) -> NDArray[np.uint8]:
 def _acquired_counts(meta: Meta, counts: list[int]) -> list[int]:
     """AP, LF and sync channels that were acquired; without a word on that, those saved or listed."""
     if "acqApLfSy" not in meta.values:
-        return [_MOST_COLUMNS, *counts[1:]]
+        return [MOST_COLUMNS, *counts[1:]]
     acquired = meta.integers("acqApLfSy")
     if len(acquired) != 3 or any(a < saved for a, saved in zip(acquired, counts, strict=False)):
         raise _contradiction(meta, f"acqApLfSy={meta.shown('acqApLfSy')}, snsApLfSy={meta.shown('snsApLfSy')}")
@@ -132,7 +130,7 @@ def _of_map(meta: Meta, num_columns: int) -> list[int] | None:
 
 def _assumed(counts: list[int], acquired: list[int]) -> list[int]:
     ap, lf, sync = counts
-    if acquired[0] == _MOST_COLUMNS:
+    if acquired[0] == MOST_COLUMNS:
         return list(range(ap + lf + sync))
     end = sum(acquired)
     return [*range(ap), *range(acquired[0], acquired[0] + lf), *range(end - sync, end)]

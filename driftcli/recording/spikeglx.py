@@ -14,11 +14,12 @@ from numpy.typing import NDArray
 from probeinterface import Probe, ProbeGroup
 
 from driftcli.errors import InputError, UsageError
+from driftcli.model import LARGEST_RATE_HZ
 from driftcli.recording.adc import sample_shifts
 from driftcli.recording.gains import ap_gains_to_uv, full_scale
-from driftcli.recording.meta import Meta, parse_meta, shown
+from driftcli.recording.meta import Meta, read_meta, shown
 from driftcli.recording.mtscomp import SUFFIX, header_of, open_compressed
-from driftcli.recording.options import LARGEST_RATE_HZ, Options
+from driftcli.recording.options import Options
 from driftcli.recording.probe import NamedProbe, lay_out, require_fit
 from driftcli.recording.recording import Part, Recording
 from driftcli.recording.samples import BinarySamples, Samples
@@ -55,9 +56,10 @@ def meta_beside(path: Path) -> Meta | None:
     if path.suffix not in (".bin", SUFFIX) or not meta_path.is_file():
         return None
     try:
-        meta = Meta(meta_path, parse_meta(meta_path.read_bytes()))
+        meta = read_meta(meta_path)
     except OSError as error:
-        raise InputError(f"cannot read {meta_path}: {error.strerror or error}", "check its permissions") from error
+        hint = "check its permissions, or move it away if it is no meta of SpikeGLX"
+        raise InputError(f"cannot read {meta_path}: {error.strerror or error}", hint) from error
     if any(key in meta.values for key in _SIGNS_OF_SPIKEGLX):
         return meta
     if path.name.endswith((".ap.bin", ".lf.bin", ".ap.cbin", ".lf.cbin")):

@@ -115,9 +115,8 @@ def _probe_of_places(meta: Meta, saved: SavedChannels) -> Probe:
 def _require_all_channels(meta: Meta, saved: SavedChannels, probe: Probe) -> None:
     """probeinterface takes row i of the table for channel i, and leaves channels out that it ends before."""
     _, entries = meta.entries("~imroTbl")
-    ordered = meta.probe_type == 1110 or all(
-        entry.split()[0].isdecimal() and int(entry.split()[0]) == row for row, entry in enumerate(entries)
-    )
+    firsts = [re.match(r"\s*([0-9]{1,9})(?:\s|\Z)", entry) for entry in entries]
+    ordered = meta.probe_type == 1110 or all(each and int(each[1]) == row for row, each in enumerate(firsts))
     if probe.get_contact_count() != saved.num_ap or not ordered:
         raise InputError(
             f"{meta.path.name}: its ~imroTbl has no entry for every saved channel, in their order",

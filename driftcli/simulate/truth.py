@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from driftcli.arrays import numbers, read_npz
 from driftcli.errors import InputError
 from driftcli.files import atomic
 from driftcli.model import Motion
+
+_MOTION = ("displacement_um", "temporal_bins_s", "spatial_bins_um")
 
 
 @dataclass(frozen=True)
@@ -51,13 +53,16 @@ def load_truth(path: Path | str) -> Truth:
     """Read what `save_truth` wrote. Raises InputError if the file is missing or is something else."""
     path = Path(path)
     try:
-        with np.load(path, allow_pickle=False) as file:
-            motion = Motion(file["displacement_um"], file["temporal_bins_s"], file["spatial_bins_um"])
-            fields = ("unit_positions_um", "unit_amplitude_uv", "spike_sample", "spike_unit")
-            return Truth(motion, *(file[field] for field in fields))
+        arrays = read_npz(path)
+        motion = Motion(*(numbers(arrays[name], "iuf", float) for name in _MOTION))
+        units = (numbers(arrays["unit_positions_um"], "iuf", float), numbers(arrays["unit_amplitude_uv"], "iuf", float))
+        spikes = (numbers(arrays["spike_sample"], "iu", np.int64), numbers(arrays["spike_unit"], "iu", np.int32))
+        if units[0].shape != (*units[1].shape, 3) or units[1].ndim != 1 or not np.isfinite(units[0]).all():
+            raise ValueError("its units have no places")
+        return Truth(motion, *units, *spikes)
     except FileNotFoundError:
         raise InputError(f"there is no file {path}", "`driftcli simulate` writes truth.npz") from None
-    except (OSError, EOFError, ValueError, KeyError, TypeError, AttributeError, zipfile.BadZipFile) as error:
+    except (OSError, ValueError, KeyError) as error:
         raise InputError(
             f"{path} does not hold the truth of a simulated recording: {error}", "`driftcli simulate` writes truth.npz"
         ) from error

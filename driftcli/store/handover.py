@@ -10,7 +10,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from driftcli.model import Geometry, Motion, RecordingFacts
+from driftcli.arrays import numbers
+from driftcli.bounded import parse_json
+from driftcli.model import LARGEST_TIME_S, Geometry, Motion, RecordingFacts
+from driftcli.store.checked_facts import as_labels, real, sound, whole
 from driftcli.store.motion import MotionFile
 
 
@@ -63,35 +66,40 @@ def to_arrays(handover: Handover) -> dict[str, NDArray[Any]]:
 
 
 def from_arrays(arrays: Mapping[str, NDArray[Any]]) -> Handover | None:
-    """The way back; None if it isn't there. Raises KeyError, TypeError or ValueError where it is broken."""
+    """The way back; None if it isn't there. Raises KeyError or ValueError where it is broken."""
     if "preset" not in arrays:
         return None
-    preset, duration_s = json.loads(str(arrays["preset"])), float(arrays["duration_s"])
-    if not isinstance(preset, dict) or not np.isfinite(duration_s):
+    preset, duration_s = parse_json(_text(arrays["preset"])), real(arrays["duration_s"])
+    if not isinstance(preset, dict) or not 0 <= duration_s <= LARGEST_TIME_S:
         raise ValueError("its preset or its duration is none")
     if "recording_probe" not in arrays:
         return Handover(None, preset, duration_s)
 
-    def of_recording(name: str) -> NDArray[Any]:
-        return arrays[f"recording_{name}"]
+    def integers(name: str) -> NDArray[np.int64]:
+        return numbers(arrays[f"recording_{name}"], "iu", np.int64)
 
-    geometry = Geometry(of_recording("contact_positions_um").astype(float), of_recording("shanks").astype(np.int64))
-    columns = of_recording("columns").astype(np.int64)
-    if geometry.positions_um.shape != (len(columns), 2) or geometry.shanks.shape != columns.shape:
-        raise ValueError("the positions, shanks and columns of its contacts are not of one length")
+    def floats(name: str) -> NDArray[np.float64]:
+        return numbers(arrays[f"recording_{name}"], "iuf", float)
+
     facts = RecordingFacts(
-        sampling_frequency_hz=float(of_recording("sampling_frequency_hz")),
-        num_samples=int(of_recording("num_samples")),
-        num_columns=int(of_recording("num_columns")),
-        dtype=str(of_recording("dtype")),
-        offset_bytes=int(of_recording("offset_bytes")),
-        geometry=geometry,
-        columns=columns,
-        gain_to_uv=of_recording("gain_to_uv").astype(float) if "recording_gain_to_uv" in arrays else None,
-        probe_json=str(of_recording("probe")),
-        breaks=arrays.get("recording_breaks", np.empty(0)).astype(np.int64),
-        files=arrays.get("recording_files", np.empty(0)).astype(np.int64).reshape(-1, 2),
-        origin=int(arrays.get("recording_origin", np.array(0))),
-        labels=of_recording("labels").astype(np.uint8) if "recording_labels" in arrays else None,
+        sampling_frequency_hz=real(arrays["recording_sampling_frequency_hz"]),
+        num_samples=whole(arrays["recording_num_samples"]),
+        num_columns=whole(arrays["recording_num_columns"]),
+        dtype=_text(arrays["recording_dtype"]),
+        offset_bytes=whole(arrays["recording_offset_bytes"]),
+        geometry=Geometry(floats("contact_positions_um"), integers("shanks")),
+        columns=integers("columns"),
+        gain_to_uv=floats("gain_to_uv") if "recording_gain_to_uv" in arrays else None,
+        probe_json=_text(arrays["recording_probe"]),
+        breaks=integers("breaks") if "recording_breaks" in arrays else np.empty(0, np.int64),
+        files=integers("files") if "recording_files" in arrays else np.empty((0, 2), np.int64),
+        origin=whole(arrays.get("recording_origin", np.array(0))),
+        labels=as_labels(integers("labels")) if "recording_labels" in arrays else None,
     )
-    return Handover(facts, preset, duration_s)
+    return Handover(sound(facts), preset, duration_s)
+
+
+def _text(value: NDArray[Any]) -> str:
+    if value.shape != () or value.dtype.kind != "U":
+        raise ValueError("a text is none")
+    return str(value)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import h5py
 import numpy as np
@@ -15,13 +15,13 @@ from numpy.typing import NDArray
 
 from driftcli.errors import InputError
 from driftcli.joining import join
-from driftcli.model import Mask, Motion, RecordingFacts, Settings
-from driftcli.store import schema
+from driftcli.model import LARGEST_TIME_S, Mask, Motion, RecordingFacts, Settings
+from driftcli.store import checked, schema
 
 JOINED_WITHIN_UM = 0.02  # a twelfth of what the correction itself allows for motion within a piece
 _MOST_VALUES = 1_000_000  # of a shank that are read as they are: 8 MB, a day of 10 windows in bins of 1 s
 _BINS_AT_ONCE = 65_536
-_ARRAYS = ("displacement_um", "temporal_bins_s", "spatial_bins_um")
+_SHANK = re.compile("shank(0|[1-9][0-9]{0,4})")
 
 
 @dataclass(frozen=True)
@@ -82,16 +82,21 @@ def read_motion(path: Path, *, every_bin: bool = True) -> MotionFile:
         further than that from each bin to the next has as many bins as before.
     """
     with schema.opened(path, "motion") as file:
-        groups = {int(match[1]): file[name] for name in file if (match := re.fullmatch(r"shank(\d+)", name))}
-        if not groups:
+        there = (name for name in file if isinstance(name, str))  # others are not even Unicode
+        names = {int(match[1]): name for name in there if (match := _SHANK.fullmatch(name))}
+        if not names:
             raise KeyError("there is no group shank0")
         motions, joined = {}, False
-        for shank, group in groups.items():
+        for shank, name in names.items():
+            group = checked.subgroup(file, name)
             with of_shank(path, shank):
-                whole = every_bin or group["displacement_um"].size <= _MOST_VALUES
-                motions[shank] = _whole(group) if whole else _joined(group)
-            joined = joined or len(motions[shank].temporal_bins_s) < len(group["temporal_bins_s"])
-        preset, duration_s = schema.get_preset(file), float(file.attrs["duration_s"])
+                arrays = _Arrays.of(group)
+                whole = every_bin or arrays.displacement_um.size <= _MOST_VALUES
+                motions[shank] = _whole(arrays) if whole else _joined(arrays)
+            joined = joined or len(motions[shank].temporal_bins_s) < len(arrays.temporal_bins_s)
+        preset, duration_s = schema.get_preset(file), checked.number(file, "duration_s")
+        if not 0 <= duration_s <= LARGEST_TIME_S:
+            raise ValueError(f"it covers {duration_s:g} s")
         return MotionFile(schema.get_facts(file), preset, duration_s, motions, joined)
 
 
@@ -104,24 +109,43 @@ def of_shank(path: Path, shank: int) -> Iterator[None]:
         raise InputError(f"{path}, shank {shank}: {error.message}", error.hint) from None
 
 
-def _whole(group: h5py.Group) -> Motion:
-    displacement_um, temporal_bins_s, spatial_bins_um = (group[name][()].astype(float) for name in _ARRAYS)
-    return Motion(displacement_um, temporal_bins_s, spatial_bins_um, _steps_s(group))
+class _Arrays(NamedTuple):
+    """The arrays of a shank, of which the first is read piece by piece; they fit each other."""
+
+    displacement_um: h5py.Dataset
+    temporal_bins_s: h5py.Dataset
+    spatial_bins_um: NDArray[np.float64]
+    steps_s: NDArray[np.float64]
+
+    @classmethod
+    def of(cls, group: h5py.Group) -> _Arrays:
+        displacement_um = checked.dataset(group, "displacement_um", checked.NUMBERS, 2)
+        temporal_bins_s = checked.dataset(group, "temporal_bins_s", checked.NUMBERS, 1)
+        spatial_bins_um = checked.array(group, "spatial_bins_um", checked.NUMBERS, 1, float)
+        steps_s = checked.array(group, "steps_s", checked.NUMBERS, 1, float) if "steps_s" in group else np.empty(0)
+        if displacement_um.shape != temporal_bins_s.shape + spatial_bins_um.shape:
+            shape = temporal_bins_s.shape + spatial_bins_um.shape
+            raise InputError(f"a motion of shape {displacement_um.shape} does not fit bins of shape {shape}")
+        return cls(displacement_um, temporal_bins_s, spatial_bins_um, steps_s)
 
 
-def _joined(group: h5py.Group) -> Motion:
+def _whole(arrays: _Arrays) -> Motion:
+    displacement_um, temporal_bins_s = (
+        arrays.displacement_um[()].astype(float),
+        arrays.temporal_bins_s[()].astype(float),
+    )
+    return Motion(displacement_um, temporal_bins_s, arrays.spatial_bins_um, arrays.steps_s)
+
+
+def _joined(arrays: _Arrays) -> Motion:
     """The motion with bins joined, some of them at a time: each batch stands for itself."""
-    displacement_um, temporal_bins_s, spatial_bins_um = (group[name] for name in _ARRAYS)
-    if displacement_um.shape != temporal_bins_s.shape + spatial_bins_um.shape or temporal_bins_s.ndim != 1:
-        return _whole(group)  # which says what is wrong
-    windows_um, steps_s = spatial_bins_um[()].astype(float), _steps_s(group)
     batches = []
-    for start in range(0, len(temporal_bins_s), _BINS_AT_ONCE):
+    for start in range(0, len(arrays.temporal_bins_s), _BINS_AT_ONCE):
         rows = slice(start, start + _BINS_AT_ONCE)
-        batch = displacement_um[rows].astype(float), temporal_bins_s[rows].astype(float)
-        batches.append(_knots(Motion(*batch, windows_um, steps_s)))
+        batch = arrays.displacement_um[rows].astype(float), arrays.temporal_bins_s[rows].astype(float)
+        batches.append(_knots(Motion(*batch, arrays.spatial_bins_um, arrays.steps_s)))
     displacement, times_s = (np.concatenate(parts) for parts in zip(*batches, strict=True))
-    return Motion(displacement, times_s, windows_um, steps_s)
+    return Motion(displacement, times_s, arrays.spatial_bins_um, arrays.steps_s)
 
 
 def _knots(motion: Motion) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -130,7 +154,3 @@ def _knots(motion: Motion) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     bins = np.column_stack([runs.first, runs.last]).ravel()
     kept = np.append(True, np.diff(bins) > 0)
     return np.repeat(runs.displacement_um, 2, axis=0)[kept], motion.temporal_bins_s[bins[kept]]
-
-
-def _steps_s(group: h5py.Group) -> NDArray[np.float64]:
-    return group["steps_s"][()].astype(float) if "steps_s" in group else np.empty(0)

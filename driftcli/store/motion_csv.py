@@ -31,10 +31,11 @@ from driftcli.model import Motion
 SPREADSHEET_ROWS = 1_048_576
 _TIME = "shank{}_time_s"
 _WINDOW = "shank{}_displacement_um_at_{!r}_um"
-_NUMBER = r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?"
-_HEADER = re.compile(rf"shank(\d+)_(?:time_s|displacement_um_at_({_NUMBER})_um)")
+_NUMBER = r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?"
+_HEADER = re.compile(rf"shank(\d{{1,5}})_(?:time_s|displacement_um_at_({_NUMBER})_um)")
 _HINT = f"the header must be {_TIME.format(0)}, then {_WINDOW.format(0, 100.0)} and so on"
 _ROWS_AT_ONCE = 65_536
+_MOST_BYTES = 1 << 30  # of a table: as many rows as a spreadsheet has with 50 windows
 
 
 def write_csv_motion(path: Path, motions: dict[int, Motion]) -> None:
@@ -70,6 +71,8 @@ def read_csv_motion(
     double, empty cells, cells that hold no number, times out of order, and missing rows.
     """
     try:
+        if path.stat().st_size > _MOST_BYTES:
+            raise OSError(f"it has more than {_MOST_BYTES:,} bytes")
         with path.open(newline="", encoding="utf-8-sig") as file:
             delimiter = _delimiter(file.readline())
             file.seek(0)
@@ -112,7 +115,9 @@ class _Table:
                 raise InputError(f"{path}, row {number}: the cell of {name} is empty", "fill it in or remove the row")
             text = cell.replace(",", ".") if decimal_comma else cell
             if not re.fullmatch(_NUMBER, text):
-                raise InputError(f"{path}, row {number}: {name} is {cell!r}, which is no number", "correct the cell")
+                raise InputError(
+                    f"{path}, row {number}: {name} is {cell[:100]!r}, which is no number", "correct the cell"
+                )
             self.values.append(float(text))
 
     def motion(self, path: Path) -> Motion:
@@ -154,10 +159,12 @@ def _tables(path: Path, header: Sequence[str]) -> dict[int, _Table]:
     for place, name in enumerate(cell.strip() for cell in header):
         match = _HEADER.fullmatch(name)
         if not match and name:
-            raise InputError(f"{path}: the column {name!r} is unknown", _HINT)
+            raise InputError(f"{path}: the column {name[:100]!r} is unknown", _HINT)
         if match:
             # the time stands before all depths
             column, depth_um = columns.setdefault(int(match[1]), {}), float(match[2] or -np.inf)
+            if match[2] and not np.isfinite(depth_um):
+                raise InputError(f"{path}: the column {name[:100]!r} is at no depth", _HINT)
             if depth_um in column:
                 raise InputError(f"{path} has the column {name!r} twice", "remove one")
             column[depth_um] = (name, place)
@@ -182,6 +189,6 @@ def _fill(path: Path, tables: dict[int, _Table], rows: Iterator[list[str]], deci
         strays = [place for place, cell in enumerate(row) if cell.strip() and place not in known]
         if strays:
             where = f"row {number}, cell {strays[0] + 1}"
-            raise InputError(f"{path}, {where}: {row[strays[0]]!r} stands under no header", "remove it")
+            raise InputError(f"{path}, {where}: {row[strays[0]][:100]!r} stands under no header", "remove it")
         for table in tables.values():
             table.take(path, number, row, decimal_comma)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from driftcli.arrays import numbers, read_npz
 from driftcli.errors import InputError
 from driftcli.files import atomic
 from driftcli.model import Motion
@@ -40,9 +40,8 @@ def write_npz_motion(path: Path, file: MotionFile) -> None:
 def read_npz_motion(path: Path) -> ForeignMotion:
     """Read what `write_npz_motion` wrote, or an .npz of such arrays made elsewhere. Raises InputError."""
     try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
-        shanks = sorted({int(match[1]) for name in arrays if (match := re.match(r"shank(\d+)_", name))})
+        arrays = read_npz(path)
+        shanks = sorted({int(match[1]) for name in arrays if (match := re.match(r"shank(\d{1,5})_", name))})
         if not shanks:
             raise InputError(f"{path} holds no motion", _HINT)
         motions = {shank: _motion(path, shank, arrays) for shank in shanks}
@@ -51,14 +50,14 @@ def read_npz_motion(path: Path) -> ForeignMotion:
         raise InputError(f"{path} does not exist") from None
     except KeyError as error:
         raise InputError(f"{path} has no array {error}", _HINT) from None
-    except (OSError, EOFError, ValueError, TypeError, AttributeError, zipfile.BadZipFile) as error:
-        raise InputError(f"{path} can't be read: {' '.join(str(error).split())}", _HINT) from None
+    except ValueError as error:
+        raise InputError(f"{path} can't be read: {error}", _HINT) from None
 
 
 def _motion(path: Path, shank: int, arrays: Mapping[str, NDArray[Any]]) -> Motion:
     displacement_um, temporal_bins_s, spatial_bins_um = (
-        arrays[f"shank{shank}_{name}"].astype(float) for name in _ARRAYS
+        numbers(arrays[f"shank{shank}_{name}"], "iuf", float) for name in _ARRAYS
     )
-    steps_s = arrays.get(f"shank{shank}_{_STEPS}", np.empty(0)).astype(float)
+    steps_s = numbers(arrays.get(f"shank{shank}_{_STEPS}", np.empty(0)), "iuf", float)
     with of_shank(path, shank):
         return Motion(displacement_um, temporal_bins_s, spatial_bins_um, steps_s)

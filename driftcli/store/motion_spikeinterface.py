@@ -19,8 +19,8 @@ from __future__ import annotations
 import json
 import os
 import re
+import reprlib
 import shutil
-import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -29,15 +29,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from driftcli.arrays import numbers, read_npy, read_npz
+from driftcli.bounded import parse_json, read_bytes
 from driftcli.errors import InputError, OutputError
 from driftcli.files import part_path, refuse_existing, write_error
 from driftcli.model import Motion
 from driftcli.store import handover
+from driftcli.store.checked_facts import whole
 from driftcli.store.handover import ForeignMotion, Handover
 from driftcli.store.motion import MotionFile, of_shank
 
 _INFO = "spikeinterface_info.json"
 _HANDOVER = "driftcli.npz"
+_INFO_BYTES = 1 << 20
 _BEFORE_STEP_S = 3e-6  # where a bin is added; that after it is at a third of this, so that their edge is 1 µs early
 _FORMAT_VERSION = "0.105.3"  # of SpikeInterface, whose layout this is
 
@@ -68,11 +72,11 @@ def read_spikeinterface_motion(folder: Path) -> ForeignMotion:
     folders = _folders_of_shanks(folder)
     try:
         arrays = _read_added(folder / _HANDOVER)
-        only = int(arrays["shanks"][0]) if "shanks" in arrays else 0
+        only = whole(arrays["shanks"].ravel()[0]) if "shanks" in arrays else 0
         by_shank = {only if shank is None else shank: each for shank, each in folders.items()}
         motions = {shank: _motion(each, shank, arrays) for shank, each in by_shank.items()}
         return ForeignMotion(motions, handover.from_arrays(arrays))
-    except (OSError, EOFError, ValueError, TypeError, KeyError, AttributeError, zipfile.BadZipFile) as error:
+    except (OSError, ValueError, LookupError) as error:
         raise InputError(f"{folder} can't be read: {' '.join(str(error).split())}", "save the motion again") from None
 
 
@@ -84,7 +88,8 @@ def _motion(folder: Path, shank: int, added: Mapping[str, NDArray[Any]]) -> Moti
     if f"shank{shank}_steps_s" not in added:
         return motion
     with of_shank(folder, shank):
-        return _without_step_bins(motion, added[f"shank{shank}_steps_s"], added[f"shank{shank}_step_bins_s"])
+        steps_s, bins_s = (numbers(added[f"shank{shank}_{name}_s"], "iuf", float) for name in ("steps", "step_bins"))
+        return _without_step_bins(motion, steps_s, bins_s)
 
 
 def _write_shank(folder: Path, motion: Motion) -> None:
@@ -185,7 +190,7 @@ def _folders_of_shanks(folder: Path) -> dict[int | None, Path]:
     """The folder of each shank's motion; under None where the folder is that of the only one."""
     if (folder / _INFO).is_file():
         return {None: folder}
-    shanks = {path: re.fullmatch(r"shank(\d+)", path.name) for path in sorted(folder.iterdir())}
+    shanks = {path: re.fullmatch(r"shank(\d{1,5})", path.name) for path in sorted(folder.iterdir())}
     found: dict[int | None, Path] = {int(m[1]): path for path, m in shanks.items() if m and (path / _INFO).is_file()}
     if not found:
         inner = folder / "motion"
@@ -195,12 +200,14 @@ def _folders_of_shanks(folder: Path) -> dict[int | None, Path]:
 
 
 def _read_shank(folder: Path, shank: int) -> Motion:
-    info = json.loads((folder / _INFO).read_text(encoding="utf-8"))
-    if info.get("object") != "Motion":
-        raise InputError(f"{folder} holds a {info.get('object')}, no motion", "give what Motion.save wrote")
+    info = parse_json(read_bytes(folder / _INFO, _INFO_BYTES))
+    if not isinstance(info, dict) or info.get("object") != "Motion":
+        named = info.get("object") if isinstance(info, dict) else None
+        what = named[:50] if isinstance(named, str) else "thing without a name"
+        raise InputError(f"{folder} holds a {what}, no motion", "give what Motion.save wrote")
     for key, wanted in (("num_segments", 1), ("direction", "y"), ("interpolation_method", "linear")):
         if info.get(key) != wanted:
-            what = f"{folder}: its {key} is {info.get(key)!r}, driftcli takes {wanted!r} only"
+            what = f"{folder}: its {key} is {reprlib.repr(info.get(key))}, driftcli takes {wanted!r} only"
             raise InputError(what, "save each segment as a motion along y of its own")
     names = ("displacement_seg0", "temporal_bins_s_seg0", "spatial_bins_um")
     displacement_um, temporal_bins_s, spatial_bins_um = (_load(folder / f"{name}.npy") for name in names)
@@ -209,12 +216,11 @@ def _read_shank(folder: Path, shank: int) -> Motion:
 
 
 def _load(path: Path) -> NDArray[np.float64]:
-    return np.asarray(np.load(path, allow_pickle=False)).astype(float)
+    return numbers(read_npy(path), "iuf", float)
 
 
 def _read_added(path: Path) -> dict[str, NDArray[Any]]:
     """What driftcli added to the folder: the handover, the shanks, and whether the motions are padded."""
     if not path.is_file():
         return {}
-    with np.load(path, allow_pickle=False) as file:
-        return {name: file[name] for name in file.files}
+    return read_npz(path)

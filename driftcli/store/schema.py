@@ -6,9 +6,13 @@ The files hold no clock times, paths or command lines, so that the same work giv
 from __future__ import annotations
 
 import json
+import os
+import re
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
 import h5py
@@ -16,9 +20,12 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from driftcli import __version__
+from driftcli.bounded import parse_json
 from driftcli.errors import InputError
 from driftcli.files import atomic
 from driftcli.model import CONTACT_LABELS, MASK_REASONS, Geometry, Mask, RecordingFacts
+from driftcli.store import checked, checked_facts
+from driftcli.store.heaps import require_sound_heaps
 
 SCHEMA_VERSION = 1
 _CHUNK_ROWS = 65_536
@@ -27,13 +34,55 @@ _CHUNK_ROWS = 65_536
 @contextmanager
 def create(path: Path, kind: str, settings: dict[str, Any]) -> Iterator[h5py.File]:
     """Write an HDF5 file under a temporary name; it gets its own name and its `complete` mark when all is written."""
-    with atomic(path) as temporary, h5py.File(temporary, "w", libver=("v110", "v110")) as file:
+    with (
+        atomic(path) as temporary,
+        _errors_of_the_disk(),
+        h5py.File(temporary, "w", libver=("v110", "v110")) as file,
+    ):
         file.attrs["format"] = f"driftcli {kind}"
         file.attrs["schema_version"] = SCHEMA_VERSION
         file.attrs["driftcli_version"] = __version__
         file.attrs["preset"] = json.dumps(settings)
         yield file
         file.attrs["complete"] = True
+
+
+@contextmanager
+def _errors_of_the_disk() -> Iterator[None]:
+    """HDF5 tells of a full disk in many words, and when that comes out as it closes a file, h5py in a RuntimeError.
+
+    When it comes out as an object of the file is forgotten, nothing is raised at all: Python prints it and goes on.
+    """
+    plain, plain_print, unseen = sys.unraisablehook, sys.excepthook, []
+
+    def see(unraisable: sys.UnraisableHookArgs) -> None:
+        number = _errno_of(unraisable.exc_value)
+        if number is None:
+            plain(unraisable)
+        else:
+            unseen.append(number)
+
+    def see_printed(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+        if _errno_of(error) is None:  # else Cython has it printed before it says that it is ignored
+            plain_print(kind, error, trace)
+
+    # They stay so after an error: its traceback holds objects that are forgotten later.
+    sys.unraisablehook, sys.excepthook = see, see_printed
+    try:
+        yield
+    except (OSError, RuntimeError) as error:
+        number = _errno_of(error)
+        if number is None:
+            raise
+        raise OSError(number, os.strerror(number)) from error
+    if unseen:
+        raise OSError(unseen[0], os.strerror(unseen[0]))
+    sys.unraisablehook, sys.excepthook = plain, plain_print
+
+
+def _errno_of(error: BaseException | None) -> int | None:
+    found = re.search(r"errno = (\d+)", str(error))
+    return None if found is None else int(found[1])
 
 
 @contextmanager
@@ -45,14 +94,16 @@ def opened(path: Path, kind: str) -> Iterator[h5py.File]:
     if not path.is_file():
         raise InputError(f"{path} does not exist" if not path.exists() else f"{path} is not a file")
     try:
+        require_sound_heaps(path)
         file = h5py.File(path, "r")
-    except OSError:
+    except (OSError, RuntimeError, ValueError):
         raise InputError(f"{path} is not an HDF5 file", f"driftcli writes {kind} to {kind}.h5") from None
     with file:
-        _check(path, kind, file)
         try:
+            checked.require_usual_sizes(file)
+            _check(path, kind, file)
             yield file
-        except (KeyError, ValueError, OSError) as error:
+        except (KeyError, ValueError, OSError, RuntimeError, OverflowError, MemoryError) as error:
             raise InputError(f"{path} is damaged: {' '.join(str(error).split())}", "make it again") from error
 
 
@@ -117,38 +168,52 @@ def get_mask(file: h5py.File, sampling_frequency_hz: float) -> Mask:
     """What `put_mask` stored, in samples; files of earlier versions have none."""
     if "mask" not in file:
         return Mask()
-    spans = np.rint(_array(file["mask"], "spans_s", float) * sampling_frequency_hz).astype(np.int64).reshape(-1, 2)
-    reasons = _array(file["mask"], "reasons", np.uint8)
-    if reasons.shape != spans[:, 0].shape or (reasons >= len(MASK_REASONS)).any():
+    group = checked.subgroup(file, "mask")
+    spans_s = checked.array(group, "spans_s", checked.NUMBERS, 2, float)
+    reasons = checked.array(group, "reasons", checked.WHOLE, 1, np.int64)
+    spans = np.rint(spans_s * sampling_frequency_hz)
+    if spans.shape != (len(reasons), 2) or not ((spans >= 0) & (spans <= checked_facts.MOST_SAMPLES)).all():
         raise ValueError("its mask is none")
-    return Mask(spans[:, 0], spans[:, 1], reasons)
+    if ((reasons < 0) | (reasons >= len(MASK_REASONS))).any():
+        raise ValueError("its mask is none")
+    starts, stops = spans.astype(np.int64).T
+    return Mask(starts.copy(), stops.copy(), reasons.astype(np.uint8))
 
 
 def get_facts(file: h5py.File) -> RecordingFacts | None:
     """The facts of the recording, or None where the peaks came without one."""
     if "recording" not in file:
         return None
-    group = file["recording"]
-    return RecordingFacts(
-        sampling_frequency_hz=float(group.attrs["sampling_frequency_hz"]),
-        num_samples=int(group.attrs["num_samples"]),
-        num_columns=int(group.attrs["num_columns"]),
-        dtype=str(group.attrs["dtype"]),
-        offset_bytes=int(group.attrs["offset_bytes"]),
-        geometry=Geometry(_array(group, "contact_positions_um", float), _array(group, "shanks", np.int64)),
-        columns=_array(group, "columns", np.int64),
-        gain_to_uv=_array(group, "gain_to_uv", float) if "gain_to_uv" in group else None,
-        probe_json=group["probe"].asstr()[()],
-        breaks=_array(group, "breaks", np.int64) if "breaks" in group else np.empty(0, np.int64),
-        files=_array(group, "files", np.int64).reshape(-1, 2) if "files" in group else np.empty((0, 2), np.int64),
-        origin=int(group.attrs.get("origin", 0)),
-        labels=_array(group, "labels", np.uint8) if "labels" in group else None,
+    group = checked.subgroup(file, "recording")
+
+    def numbers(name: str, ndim: int = 1) -> NDArray[np.float64]:
+        return checked.array(group, name, checked.NUMBERS, ndim, float)
+
+    def integers(name: str, ndim: int = 1) -> NDArray[np.int64]:
+        return checked.array(group, name, checked.WHOLE, ndim, np.int64)
+
+    return checked_facts.sound(
+        RecordingFacts(
+            sampling_frequency_hz=checked.number(group, "sampling_frequency_hz"),
+            num_samples=checked.integer(group, "num_samples"),
+            num_columns=checked.integer(group, "num_columns"),
+            dtype=checked.word(group, "dtype"),
+            offset_bytes=checked.integer(group, "offset_bytes"),
+            geometry=Geometry(numbers("contact_positions_um", 2), integers("shanks")),
+            columns=integers("columns"),
+            gain_to_uv=numbers("gain_to_uv") if "gain_to_uv" in group else None,
+            probe_json=checked.text(group, "probe"),
+            breaks=integers("breaks") if "breaks" in group else np.empty(0, np.int64),
+            files=integers("files", 2) if "files" in group else np.empty((0, 2), np.int64),
+            origin=checked.integer(group, "origin", 0),
+            labels=checked_facts.as_labels(integers("labels")) if "labels" in group else None,
+        )
     )
 
 
 def get_preset(file: h5py.File) -> dict[str, Any]:
     """The resolved preset that made the file."""
-    preset = json.loads(str(file.attrs["preset"]))
+    preset = parse_json(checked.word(file, "preset"))
     if not isinstance(preset, dict):
         raise ValueError("its preset is none")
     return preset
@@ -160,18 +225,13 @@ def read_handover(path: Path, kind: str) -> tuple[dict[str, Any], RecordingFacts
         return get_preset(file), get_facts(file)
 
 
-def _array(group: h5py.Group, name: str, dtype: Any) -> NDArray[Any]:
-    return group[name][()].astype(dtype)
-
-
 def _check(path: Path, kind: str, file: h5py.File) -> None:
-    found = str(file.attrs.get("format", ""))
+    found = checked.word(file, "format", "")
     if found != f"driftcli {kind}":
-        what = f"holds {found.removeprefix('driftcli ')}" if found else "was not written by driftcli"
+        what = f"holds {found.removeprefix('driftcli ')[:50]}" if found else "was not written by driftcli"
         raise InputError(f"{path} {what}, but should hold {kind}", f"a {kind}.h5 that driftcli wrote")
-    if int(file.attrs.get("schema_version", 0)) > SCHEMA_VERSION:
-        raise InputError(
-            f"{path} was written by a newer driftcli ({file.attrs['driftcli_version']})", "update driftcli"
-        )
-    if not file.attrs.get("complete", False):
+    if checked.integer(file, "schema_version", 0) > SCHEMA_VERSION:
+        version = checked.word(file, "driftcli_version", "of another schema")
+        raise InputError(f"{path} was written by a newer driftcli ({version})", "update driftcli")
+    if not checked.flag(file, "complete"):
         raise InputError(f"{path} is incomplete: the work that wrote it was cut off", "make it again")

@@ -1,11 +1,12 @@
 import math
+import time
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from driftcli.errors import InputError, UsageError
+from driftcli.errors import DriftcliError, InputError, UsageError
 from driftcli.mask.exclude import excluded_mask, read_excluded
 from driftcli.model import MASK_REASONS
 from oracles import mask as oracle
@@ -142,3 +143,26 @@ def test_a_span_beyond_the_end(start_s):
     with pytest.raises(UsageError, match=r"after the end of the recording \(20 s\)") as caught:
         excluded_mask(np.array([(1.0, 2.0), (start_s, math.inf)]), 30_000.0, 600_000)
     assert f"{start_s:g} s" in caught.value.message
+
+
+LONG = "1" * 100_000
+
+
+@pytest.mark.parametrize("text", [f"{LONG}x-2", f"{LONG}-", f"1.{LONG}e-", "1" + " " * 100_000, "1-2 \0"])
+def test_hostile_spans_are_refused_soon_and_in_short(tmp_path, text):
+    began = time.process_time()
+    with pytest.raises(DriftcliError) as caught:
+        read_excluded(text)
+    assert len(caught.value.message) < 600
+    (tmp_path / "spans.txt").write_text(f"start, stop\n{text}\n")
+    with pytest.raises(InputError) as caught:
+        read_excluded(str(tmp_path / "spans.txt"))
+    assert len(caught.value.message) < 600
+    assert time.process_time() - began < 2
+
+
+def test_a_list_that_is_too_long_is_not_read(tmp_path):
+    with (tmp_path / "spans.txt").open("wb") as file:
+        file.truncate(1 << 40)
+    with pytest.raises(InputError, match="longer than"):
+        read_excluded(str(tmp_path / "spans.txt"))

@@ -1,5 +1,10 @@
 """Whatever a meta holds, opening the recording works or tells what is wrong: no other errors."""
 
+import os
+import time
+import tracemalloc
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, example, given, settings
@@ -8,6 +13,7 @@ from hypothesis import strategies as st
 from driftcli.errors import InputError, UsageError
 from driftcli.recording.options import Options
 from driftcli.recording.spikeglx import meta_beside, open_spikeglx
+from driftcli.recording.spikeglx_out import corrected_name, joined_name, run_and_stream
 from driftcli.reporter import Reporter
 from make_probes import meta_of_kind
 from make_spikeglx import make_spikeglx, meta_values
@@ -50,6 +56,7 @@ def opened(path, content):
 @example(name="NP2013", changes={"imDatPrb_pn": "X", "~snsGeomMap": "(X,1,1e400)" + "(0:0:0:1)" * 6})
 @example(name="NP1000", changes={"imSampRate": "1e308", "imMaxInt": "99999999999"})
 @example(name="3A option 4", changes={"~imroTbl": "(1)(2)"})
+@example(name="NP1000", changes={"~imroTbl": "(0,6)" + "".join(f"({c} 0 0 500 250 1)" for c in range(6)) + "()"})
 @example(name="NP1000", changes={"catGTCmdline": "<CatGT -supercat={a\x00,b}>"})
 def test_changed_values(tmp_path, name, changes):
     path = make_spikeglx(tmp_path, TEXTS[name], 3)
@@ -102,3 +109,65 @@ def test_a_rate_beyond_any_converter_is_refused(tmp_path):
         open_spikeglx(path, meta_beside(path), None, Options(), Reporter())
     with pytest.raises(UsageError, match="--sampling-frequency 1e"):
         Options(sampling_frequency_hz=1e300)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "words"),
+    [
+        ("nSavedChans", "1000000000000", "contradicts itself"),
+        ("snsApLfSy", "1000000000000,0,1", "contradicts itself"),
+        ("snsSaveChanSubset", "0:999999999,999999999", "contradicts itself"),
+        ("snsSaveChanSubset", "0:1000000000000", "lists no channels"),
+        ("snsSaveChanSubset", ",".join(["0:999999999"] * 9999), "contradicts itself"),
+        ("~imroTbl", "(" * 1_000_000, "no geometry"),
+        ("~imroTbl", "(0,6)" + "(0 0 0 500 250 1)" * 100_000, "NP1000|no entry for every"),
+        ("~snsChanMap", "(" * 1_000_000, "entries for 7 saved channels"),
+        ("~snsGeomMap", "(1,1,1,1)" + "(0:0:0:1)" * 100_000, "entries for 6 saved channels"),
+        ("imSampRate", "1e300", "no rate"),
+        ("fileName", "x" * 5_000_000, "longer than"),
+    ],
+)
+def test_absurd_values_are_refused_soon_and_in_little_memory(tmp_path, key, value, words):
+    path = make_spikeglx(tmp_path, TEXTS["NP1000"], 3)
+    values = meta_values(path.with_suffix(".meta").read_text()) | {key: value}
+    path.with_suffix(".meta").write_text("".join(f"{name}={each}\n" for name, each in values.items()))
+    began = time.process_time()
+    tracemalloc.start()
+    with pytest.raises(InputError, match=words):
+        open_spikeglx(path, meta_beside(path), None, Options(), Reporter())
+    assert tracemalloc.get_traced_memory()[1] < 3e8
+    tracemalloc.stop()
+    assert time.process_time() - began < 10
+
+
+def test_a_supercat_of_many_and_of_pipes_is_not_waited_for(tmp_path):
+    """CatGT's command line names folders whose metas are looked into: any folder, and there may be anything in it."""
+    path = make_spikeglx(tmp_path, TEXTS["NP1000"], 3)
+    name = "r_g0_tcat." + ".".join(path.with_suffix(".meta").name.split(".")[-3:])
+    os.mkfifo(tmp_path / name)
+    (tmp_path / "big").mkdir()
+    with (tmp_path / "big" / name).open("wb") as file:
+        file.truncate(1 << 40)
+    elements = f"{{{tmp_path},r_g0}}{{{tmp_path}/big,r_g0}}" + "".join(f"{{/nowhere{n},r_g0}}" for n in range(99_999))
+    with path.with_suffix(".meta").open("a") as meta:
+        meta.write(f"catGTCmdline=<CatGT -supercat={elements}>\n")
+    began = time.process_time()
+    assert open_spikeglx(path, meta_beside(path), None, Options(), Reporter()) is not None
+    assert time.process_time() - began < 5
+
+
+@pytest.mark.parametrize(
+    "name", ["../../../evil_g0_t0.imec0.ap.bin", "/etc/evil_g0_t0.imec0.ap.bin", "..", "a\0b.ap.bin"]
+)
+def test_the_name_in_a_meta_leads_nowhere(tmp_path, name):
+    text = TEXTS["NP1000"].replace("D:/data/made_g0/made_g0_t0.imec0.ap.bin", "made_g0_t0.imec0.ap.bin")
+    path = make_spikeglx(tmp_path, text, 3).rename(tmp_path / "copy.bin")
+    (tmp_path / "made_g0_t0.imec0.ap.meta").rename(tmp_path / "copy.meta")
+    content = (tmp_path / "copy.meta").read_text().replace("fileName=made_g0_t0.imec0.ap.bin", f"fileName={name}")
+    (tmp_path / "copy.meta").write_text(content)
+    meta = meta_beside(path)
+    assert meta.values["fileName"] == name
+    for named in (corrected_name(path, meta), joined_name(path, meta), *run_and_stream(path, meta)):
+        assert Path(named).name == named
+        assert "\0" not in named
+        assert "evil" not in named

@@ -169,13 +169,13 @@ def test_the_number_of_kept_chunks_follows_the_processors(monkeypatch):
 
 
 def test_threads_that_want_the_same_chunk_wait_for_one(tmp_path, monkeypatch, decompressed):
-    really = ours._inflate
+    really = ours.inflate
 
     def slow(*arguments):
         time.sleep(0.05)
         really(*arguments)
 
-    monkeypatch.setattr(ours, "_inflate", slow)
+    monkeypatch.setattr(ours, "inflate", slow)
     opened = CompressedSamples.open(make_cbin(tmp_path / "x.cbin", counts(100, 3)))
     together = threading.Barrier(6)
 

@@ -1,5 +1,6 @@
 """Probes: from files to contacts on columns, and back to a file for an output."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -55,6 +56,7 @@ def test_without_wiring_contacts_are_columns_and_this_is_said(tmp_path, reporter
         (["2", "10", "2", "1"], [1, 2, 1, 0]),
         (["b", "a", "b", "a"], [1, 0, 1, 0]),
         (["", "", "", ""], [0, 0, 0, 0]),
+        (["9" * 5000, "2", "10", "a"], [2, 0, 1, 3]),
         (None, [0, 0, 0, 0]),
     ],
 )
@@ -201,3 +203,94 @@ def test_the_same_probe_gives_the_same_bytes_and_replaces_the_old_file(two_probe
 def test_a_probe_cannot_be_written_where_there_is_no_folder(two_probes, tmp_path):
     with pytest.raises(OutputError, match="there is no folder"):
         write_probe(Path(tmp_path / "absent" / "p.json"), two_probes, np.arange(5), np.arange(5))
+
+
+@pytest.mark.parametrize(
+    ("wiring", "words"),
+    [
+        ([0, 1, True], "device_channel_indices hold True"),
+        ([0, 1, "2"], "device_channel_indices hold '2'"),
+        ([0, 1, 1.5], "device_channel_indices hold 1.5"),
+        ([0, 1, None], "device_channel_indices hold None"),
+        ([0, 1, [2]], r"device_channel_indices hold \[2\]"),
+        ([0, 1, 10**18], "device_channel_indices hold 1000000000000000000"),
+        ([0, 1, 10**400], "device_channel_indices hold 1000"),
+        ([0, 1, float("nan")], "device_channel_indices hold nan"),
+        ("012", "no list of device_channel_indices"),
+        ([0, 1], "cannot read the probe"),
+    ],
+)
+def test_wiring_that_is_no_wiring_is_refused(tmp_path, wiring, words):
+    probe = probe_dict(column_of_contacts(3)) | {"device_channel_indices": wiring}
+    with pytest.raises(InputError, match=words) as caught:
+        read_probe(write_json_probe(tmp_path / "p.json", probe))
+    assert caught.value.hint
+
+
+def test_whole_numbers_may_be_written_as_others_do(tmp_path, reporter):
+    probe = probe_dict(column_of_contacts(3)) | {"device_channel_indices": [0.0, 2.0, 1.0]}
+    layout = layout_of(write_json_probe(tmp_path / "p.json", probe), reporter)
+    np.testing.assert_array_equal(layout.columns, [0, 2, 1])
+
+
+@pytest.mark.parametrize(
+    ("positions", "words"),
+    [
+        ([[0, 0], [0, 1e300]], "no probe is as long"),
+        ([[0, 0], [0, float("inf")]], "without a position"),
+        ([[0, 0], [0, True]], "not lists of numbers"),
+        ([[0, 0], [0, "1"]], "not lists of numbers"),
+        ([[0, 0], [0, 10**400]], "cannot read the probe"),
+        ([[0, 0], [0]], "cannot read the probe"),
+        ([[0, 0], 7], "not lists of numbers"),
+        ([[0, 0]] * 70_000, "70000 contacts, more than any probe"),
+    ],
+)
+def test_positions_that_are_none_are_refused(tmp_path, reporter, positions, words):
+    probe = probe_dict(column_of_contacts(2), [0, 1]) | {"contact_positions": positions}
+    with pytest.raises(InputError, match=words) as caught:
+        layout_of(write_json_probe(tmp_path / "p.json", probe), reporter)
+    assert caught.value.hint
+
+
+@pytest.mark.parametrize(
+    "content", ["[" * 200_000, '{"probes": ' * 200_000, '{"probes": [' + "9" * 5000 + "]}", "null"]
+)
+def test_json_that_is_no_probe_is_refused(tmp_path, content):
+    (tmp_path / "p.json").write_text(content)
+    with pytest.raises(InputError, match="cannot read the probe"):
+        read_probe(tmp_path / "p.json")
+
+
+def test_probes_that_their_ids_would_hide_are_refused(tmp_path):
+    tree = {"specification": "probeinterface", "probes": [probe_dict([(0, 0)], [0])] * 2, "probe_ids": ["a"]}
+    (tmp_path / "p.json").write_text(json.dumps(tree))
+    with pytest.raises(InputError, match="probe_ids"):
+        read_probe(tmp_path / "p.json")
+
+
+def test_a_file_that_is_too_long_is_not_read(tmp_path):
+    with (tmp_path / "p.json").open("wb") as file:
+        file.truncate(1 << 40)
+    with pytest.raises(InputError, match="longer than"):
+        read_probe(tmp_path / "p.json")
+
+
+def test_a_unit_of_any_length_is_told_in_short(tmp_path, reporter):
+    path = write_json_probe(tmp_path / "p.json", probe_dict(column_of_contacts(2), [0, 1], si_units="um" * 5000))
+    with pytest.raises(InputError, match="positions in 'umum") as caught:
+        layout_of(path, reporter)
+    assert len(caught.value.message) < 200
+
+
+def test_names_in_a_probe_are_nothing_but_data(tmp_path, reporter):
+    """They go to the probe of the output as they are, and never name a file."""
+    names = {"name": "../../evil", "model_name": "/etc/passwd", "manufacturer": "\x1b[2J"}
+    probe = probe_dict(column_of_contacts(2), [0, 1], annotations=names, contact_ids=["../a", "/b"])
+    path = write_json_probe(tmp_path / "p.json", probe)
+    (tmp_path / "rec.bin").write_bytes(counts(100, 2).tobytes())
+    recording = open_recording(tmp_path / "rec.bin", probe=path, reporter=reporter)
+    (tmp_path / "out").mkdir()
+    write_probe(tmp_path / "out/probe.json", recording, np.array([0, 1]), np.array([0, 1]))
+    assert sorted(each.name for each in tmp_path.rglob("*")) == ["out", "p.json", "probe.json", "rec.bin"]
+    assert read_probe(tmp_path / "out/probe.json").probes[0].annotations["name"] == "../../evil"

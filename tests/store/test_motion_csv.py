@@ -1,6 +1,7 @@
 """The table of a motion: what goes out comes back to the last digit, and what people do to it is read or refused."""
 
 import csv
+import time
 
 import numpy as np
 import pytest
@@ -158,3 +159,35 @@ def test_a_file_that_is_none_is_refused(tmp_path):
         read_csv_motion(tmp_path / "none.csv")
     with pytest.raises(InputError, match="can't be read"):
         read(tmp_path, PLAIN, "utf-16")
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("1.5", "1" * 130_000 + "x"),
+        ("1.5", "1" * 140_000),
+        ("1.5", "1." + "1" * 130_000 + "e"),
+        ("1.5", '"' + "\n" * 9_000),
+        ("1.5", "1" + ",1" * 500_000),
+        ("at_300.0_um", "at_" + "1" * 100_000 + "x_um"),
+        ("at_300.0_um", "at_1e999_um"),
+        ("at_300.0_um", "at_-1e999_um"),
+        ("shank0_time_s", "shank" + "9" * 5000 + "_time_s"),
+        ("3.0,", "1e300,"),
+        ("at_300.0_um", "at_1e300_um"),
+        ("1.5", "\0"),
+    ],
+)
+def test_hostile_tables_are_refused_soon_and_in_short(tmp_path, old, new):
+    began = time.process_time()
+    with pytest.raises(InputError) as error:
+        read(tmp_path, PLAIN.replace(old, new))
+    assert time.process_time() - began < 2
+    assert len(error.value.message) < 600
+
+
+def test_a_table_that_is_too_long_is_not_read(tmp_path):
+    with (tmp_path / "m.csv").open("wb") as file:
+        file.truncate(1 << 40)
+    with pytest.raises(InputError, match="it has more than"):
+        read_csv_motion(tmp_path / "m.csv")
