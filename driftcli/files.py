@@ -14,6 +14,8 @@ from pathlib import Path
 
 from driftcli.errors import OutputError
 
+CHECK_AND_RESUME = "check the disk, then go on with --resume"
+
 
 @contextmanager
 def atomic(path: Path | str) -> Iterator[Path]:

@@ -25,16 +25,15 @@ def with_bad_channels(recording: Recording, text: str | None) -> Recording:
         return recording
     numbers = recording.channel_numbers
     labels = np.full(len(numbers), GOOD, np.uint8) if recording.labels is None else recording.labels.copy()
+    shown = text if len(text) <= 100 else f"{text[:100]}..."
     for each in text.split(","):
         found = _RANGE.fullmatch(each.strip())
         if found is None:
-            raise UsageError(f"--bad-channels {text}: {each.strip()!r} is no channel", _HINT)
+            raise UsageError(f"--bad-channels {shown}: {each.strip()[:100]!r} is no channel", _HINT)
         first, last = int(found[1]), int(found[2] or found[1])
         here = (numbers >= first) & (numbers <= last)
         if not here.any():
-            raise UsageError(
-                f"--bad-channels {text}: no contact is on {each.strip()}; there are {numbers.min()} to {numbers.max()}",
-                _HINT,
-            )
+            there = f"{numbers.min()} to {numbers.max()}"
+            raise UsageError(f"--bad-channels {shown}: no contact is on {each.strip()}; there are {there}", _HINT)
         labels[here] = _EXCLUDED
     return replace(recording, labels=labels)

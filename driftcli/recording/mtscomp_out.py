@@ -9,24 +9,20 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import weakref
 import zlib
-from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from driftcli.files import part_path, publish, require_room, require_target, write_error
-from driftcli.recording.mtscomp import ALGORITHM, HEADER_SUFFIX, SUFFIX, VERSION
+from driftcli.files import atomic, require_target, write_error
+from driftcli.recording.mtscomp import ALGORITHM, HEADER_SUFFIX, SUFFIX, VERSION, inflate, sum_over_time
 
 # Of noise of 5 counts in 10 bits, level 6, which is zlib's default, makes 37.2 % at 13 MB/s; level 4 37.0 % at 90 MB/s,
 # level 3 36.3 % at 57, level 1 38.8 % at 150. Searching longer for repetitions is in vain where there are none.
 _LEVEL = 4
-_CHUNKS_TO_JUDGE_BY = 16
 
 
 def compress(block: NDArray[Any]) -> bytes:
@@ -40,12 +36,19 @@ def compress(block: NDArray[Any]) -> bytes:
     return zlib.compress(values.data, _LEVEL)
 
 
-class CompressedWriter:
-    """A compressed recording of known length, written under temporary names and renamed at the end.
+def decompress(compressed: bytes, num_samples: int, num_columns: int, dtype: np.dtype[Any]) -> NDArray[Any]:
+    """The block that `compress` made this chunk of. Raises zlib.error where it holds anything else."""
+    samples = np.empty((num_samples, num_columns), dtype)
+    inflate(compressed, samples.T)
+    if _has_differences(dtype):
+        sum_over_time(samples)
+    return samples
 
-    A context manager: the two files get their names when the block ends well, and nothing is left behind otherwise.
-    How long they get shows on the way: the room on the disk is checked once some chunks are written. Raises
-    OutputError.
+
+class CompressedFile:
+    """A compressed recording of known length: `X.cbin`, chunk after chunk, and in the end its header `X.ch`.
+
+    A context manager. Raises OutputError.
     """
 
     def __init__(
@@ -60,99 +63,41 @@ class CompressedWriter:
         self.num_samples = num_samples
         self.sampling_frequency_hz = sampling_frequency_hz
         self._bounds, self._offsets = [0], [0]
-        self._finished = False
-        self._sha1_uncompressed = hashlib.sha1(usedforsecurity=False)
-        self._sha1_compressed = hashlib.sha1(usedforsecurity=False)
-        self._part, self._header_part = part_path(self.path), part_path(self.header_path)
+        self._sha1 = hashlib.sha1(usedforsecurity=False)
         self._descriptor = -1
-        # a signal may strike where no handler of exceptions is: then it is done when the program ends
-        parts = (self._part, self._header_part)
-        self._removals = [weakref.finalize(self, part.unlink, missing_ok=True) for part in parts]
 
-    def __enter__(self) -> CompressedWriter:
+    def __enter__(self) -> CompressedFile:
         for path in (self.path, self.header_path):
             require_target(path)
-        try:  # a signal may strike as soon as the file is there
-            self._descriptor = os.open(self._part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o666)
-            return self
-        except BaseException as error:
-            self._abort()
-            if isinstance(error, OSError):
-                raise write_error(self.path, error) from error
-            raise
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
+        try:
+            self._descriptor = os.open(self.path, flags, 0o666)
+        except OSError as error:
+            raise write_error(self.path, error) from error
+        return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        if kind is None:
-            self._publish()
-        else:
-            self._abort()
+    def __exit__(self, *_: object) -> None:
+        """Let go of the file. Later chunks are refused."""
+        descriptor, self._descriptor = self._descriptor, -1  # the number may soon be that of another file
+        with suppress(OSError):
+            os.close(descriptor)
 
-    @property
-    def sha1(self) -> str:
-        """That of all samples appended so far, in hexadecimal digits."""
-        return self._sha1_uncompressed.hexdigest()
-
-    def append(self, block: NDArray[Any], compressed: bytes) -> None:
-        """Write the next chunk: `compressed`, which is what `compress` made of the samples `block`."""
-        fits = block.ndim == 2 and block.shape[1] == self.num_columns and block.dtype == self.dtype
-        if not fits or not 0 < len(block) <= self.num_samples - self._bounds[-1]:
-            raise ValueError(f"a block {block.shape} of {block.dtype} at {self._bounds[-1]} is not of {self.path}")
+    def append(self, num_samples: int, compressed: bytes) -> None:
+        """Write the next chunk: what `compress` made of that many samples."""
+        if not 0 < num_samples <= self.num_samples - self._bounds[-1]:
+            raise ValueError(f"a block of {num_samples} samples at {self._bounds[-1]} is not of {self.path}")
         try:
             _write(self._descriptor, compressed)
         except OSError as error:
             raise write_error(self.path, error) from error
-        self._sha1_uncompressed.update(np.ascontiguousarray(block).data)
-        self._sha1_compressed.update(compressed)
-        self._bounds.append(self._bounds[-1] + len(block))
+        self._sha1.update(compressed)
+        self._bounds.append(self._bounds[-1] + num_samples)
         self._offsets.append(self._offsets[-1] + len(compressed))
-        if len(self._offsets) == 1 + _CHUNKS_TO_JUDGE_BY:
-            self._require_room()
 
-    def _require_room(self) -> None:
-        """Raise OutputError unless there is room for the rest, if it gets as small as what was written."""
-        rest = (self.num_samples - self._bounds[-1]) / self._bounds[-1]
-        require_room(self.path.parent, round(rest * self._offsets[-1]))
-
-    def finish(self) -> None:
-        """Put both files on the disk, whole, under their temporary names; what is left to do then is to rename them.
-
-        To be called where other outputs depend on that; else it is done when the block ends.
-        """
-        if self._finished:
-            return
-        self._require_all()
-        try:
-            os.fsync(self._descriptor)
-            self._write_header()
-        except OSError as error:
-            raise write_error(self.path, error) from error
-        self._finished = True
-
-    def _publish(self) -> None:
-        """Give the files their names, once both are whole and on the disk: the header last, as the mark of a whole
-        pair. Nothing can be read without one, and one that another binary had here before tells of another size.
-        """
-        try:
-            self.finish()
-            binary = os.fstat(self._descriptor)
-            self._release()
-            try:
-                publish(self._part, self.path)
-            finally:  # an interrupt after the first name does not keep the second one back
-                if self.path.exists() and os.path.samestat(binary, self.path.stat()):
-                    publish(self._header_part, self.header_path)
-        except OSError as error:
-            raise write_error(self.path, error) from error
-        finally:
-            self._abort()
-
-    def _require_all(self) -> None:
+    def finish(self, sha1: str) -> None:
+        """Write the header. sha1: that of all samples, in hexadecimal digits. Nothing can be read without a header."""
         if self._bounds[-1] != self.num_samples:
             raise ValueError(f"{self._bounds[-1]} samples of {self.num_samples} were written to {self.path}")
-
-    def _write_header(self) -> None:
         header = {
             "version": VERSION,
             "algorithm": ALGORITHM,
@@ -165,25 +110,16 @@ class CompressedWriter:
             "chunk_bounds": self._bounds,
             "chunk_offsets": self._offsets,
             "chunk_order": "F",
-            "sha1_compressed": self._sha1_compressed.hexdigest(),
-            "sha1_uncompressed": self.sha1,
+            "sha1_compressed": self._sha1.hexdigest(),
+            "sha1_uncompressed": sha1,
             "shape": [self.num_samples, self.num_columns],
         }
-        with self._header_part.open("w", encoding="ascii") as file:
+        try:
+            os.fsync(self._descriptor)  # a disk that takes no more may say so only now, and only here
+        except OSError as error:
+            raise write_error(self.path, error) from error
+        with atomic(self.header_path) as temporary, temporary.open("w", encoding="ascii") as file:
             json.dump(header, file, indent=2, sort_keys=True)
-            file.flush()
-            os.fsync(file.fileno())
-
-    def _abort(self) -> None:
-        """Remove what is left under the temporary names. Later chunks are refused."""
-        ends: list[Callable[[], object]] = [self._release, *self._removals]
-        for end in ends:
-            with suppress(OSError):
-                end()
-
-    def _release(self) -> None:
-        descriptor, self._descriptor = self._descriptor, -1  # the number may soon be that of another file
-        os.close(descriptor)
 
 
 def _has_differences(dtype: np.dtype[Any]) -> bool:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime
 from pathlib import Path
 
 import numpy as np
@@ -105,10 +104,7 @@ def channel_numbers(meta: Meta, columns: NDArray[np.int64]) -> str:
 
 
 def _of_file(meta: Meta, out: Path, size_bytes: int, num_samples: int) -> dict[str, str]:
-    created = meta.values.get("fileCreateTime_original", meta.values.get("fileCreateTime"))
-    return {
-        "fileCreateTime": datetime.now().isoformat(timespec="seconds"),  # local, as SpikeGLX has it
-        **({} if created is None else {"fileCreateTime_original": created}),  # as CatGT calls it
+    return {  # fileCreateTime stays that of the recording: the same work gives the same bytes, whenever it is done
         "fileName": one_value(out.absolute().as_posix()),
         "fileSHA1": "0",
         "fileSizeBytes": str(size_bytes),

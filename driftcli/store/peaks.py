@@ -1,21 +1,18 @@
-"""`peaks.h5`: what `detect` found, and the spool it collects them in while chunks stream."""
+"""`peaks.h5`: what `detect` found."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryFile
-from types import TracebackType
 from typing import Any
 
 import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from driftcli.files import write_error
 from driftcli.model import DepthPeaks, Mask, Peaks, RecordingFacts, Settings
-from driftcli.store import schema
+from driftcli.store import checked, schema
 
 _COLUMNS = {
     "sample_index": ("samples", "sample of the peak, counted from the start of the recording"),
@@ -45,69 +42,57 @@ class PeaksFile:
     mask: Mask
 
 
-class PeakSpool:
-    """Peaks on their way to disk, so that their number doesn't matter for memory.
+class PeakRows:
+    """Peaks as bytes, for the time until they are written to `peaks.h5`. location_names: of their locations."""
 
-    A nameless file beside the output: it vanishes with the process, however that ends.
-    """
-
-    def __init__(self, folder: Path, location_names: Iterable[str]) -> None:
-        self.location_names = tuple(location_names)
+    def __init__(self, location_names: Iterable[str]) -> None:
+        self._location_names = tuple(location_names)
         fields = [("sample_index", "<i8"), ("channel_index", "<i4"), ("amplitude", "<f4")]
-        self._dtype = np.dtype(fields + [(name, "<f4") for name in self.location_names])
-        self._folder = folder
-        try:
-            self._file = TemporaryFile(dir=folder, buffering=0)  # noqa: SIM115 - closed by __exit__
-        except OSError as error:
-            raise write_error(folder / "peaks.h5", error) from error
-        self._rows = 0
+        self._dtype = np.dtype(fields + [(name, "<f4") for name in self._location_names])
 
-    def __len__(self) -> int:
-        return self._rows
-
-    def __enter__(self) -> PeakSpool:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._file.close()
-
-    def append(self, peaks: Peaks) -> None:
-        """Add peaks behind those that are there; they must come in order of time."""
+    def to_bytes(self, peaks: Peaks) -> bytes:
         rows = np.empty(len(peaks), self._dtype)
         rows["sample_index"], rows["channel_index"] = peaks.sample_index, peaks.channel_index
         rows["amplitude"] = peaks.amplitude
-        for name in self.location_names:
+        for name in self._location_names:
             rows[name] = peaks.location[name]
-        try:
-            rest = memoryview(rows.tobytes())
-            while rest:
-                rest = rest[self._file.write(rest) :]
-        except OSError as error:
-            raise write_error(self._folder / "peaks.h5", error) from error
-        self._rows += len(rows)
+        return rows.tobytes()
 
-    def read(self, start: int = 0, stop: int | None = None) -> Peaks:
-        """The peaks with start <= row < stop."""
-        stop = self._rows if stop is None else min(stop, self._rows)
-        self._file.seek(start * self._dtype.itemsize)
-        data = self._file.read((stop - start) * self._dtype.itemsize)
+    def from_bytes(self, data: bytes) -> Peaks:
         rows = np.frombuffer(data, self._dtype)
         columns = {name: np.ascontiguousarray(rows[name]) for name in self._dtype.names or ()}
-        location = {name: columns[name] for name in self.location_names}
+        location = {name: columns[name] for name in self._location_names}
         return Peaks(columns["sample_index"], columns["channel_index"], columns["amplitude"], location)
+
+    def count(self, num_bytes: int) -> int:
+        """How many peaks so many bytes are."""
+        return num_bytes // self._dtype.itemsize
+
+
+def joined_peaks(parts: Sequence[Peaks]) -> Peaks:
+    """Peaks one after the other; at least one part, all with the same locations."""
+    return Peaks(
+        np.concatenate([part.sample_index for part in parts]),
+        np.concatenate([part.channel_index for part in parts]),
+        np.concatenate([part.amplitude for part in parts]),
+        {name: np.concatenate([part.location[name] for part in parts]) for name in parts[0].location},
+    )
 
 
 def write_peaks(
     path: Path,
-    spool: PeakSpool,
+    parts: Iterable[Peaks],
+    num_peaks: int,
+    location_names: Iterable[str],
     facts: RecordingFacts,
     settings: Settings,
     noise_levels: NDArray[np.float64],
     mask: Mask,
 ) -> None:
-    """Write `peaks.h5`; see the README for its layout."""
+    """Write `peaks.h5`; see the README for its layout.
+
+    parts: the peaks in order of time, `num_peaks` in all. How they are parted changes no byte of the file.
+    """
     with schema.create(path, "peaks", settings.to_dict()) as file:
         schema.put_facts(file, facts)
         schema.put_mask(file, mask, facts.sampling_frequency_hz)
@@ -117,11 +102,11 @@ def write_peaks(
         columns = _COLUMNS | {
             amplitude: (facts.amplitude_unit, "signed amplitude of the preprocessed signal at the peak")
         }
-        order = ["sample_index", "channel_index", amplitude, *spool.location_names]
+        order = ["sample_index", "channel_index", amplitude, *location_names]
         dtypes = {"sample_index": "<i8", "channel_index": "<i4"}
-        datasets = [schema.reserve(group, n, dtypes.get(n, "<f4"), len(spool), *columns[n]) for n in order]
-        for start in range(0, len(spool), _PIECE_ROWS):
-            peaks = spool.read(start, start + _PIECE_ROWS)
+        datasets = [schema.reserve(group, n, dtypes.get(n, "<f4"), num_peaks, *columns[n]) for n in order]
+        start = 0
+        for peaks in _in_pieces(parts, _PIECE_ROWS):
             piece: list[NDArray[Any]] = [
                 peaks.sample_index,
                 peaks.channel_index,
@@ -130,15 +115,42 @@ def write_peaks(
             ]
             for dataset, values in zip(datasets, piece, strict=True):
                 dataset[start : start + len(values)] = values
+            start += len(peaks)
 
 
-def read_peaks(path: Path) -> PeaksFile:
-    """Read all of `peaks.h5`. Raises InputError when the file is not what it should be."""
+def _in_pieces(parts: Iterable[Peaks], rows: int) -> Iterator[Peaks]:
+    """The same peaks, so many at a time."""
+    waiting: list[Peaks] = []
+    count = 0
+    for part in parts:
+        waiting.append(part)
+        count += len(part)
+        if count >= rows:
+            peaks = joined_peaks(waiting)
+            full = count - count % rows
+            yield from (peaks.at(slice(start, start + rows)) for start in range(0, full, rows))
+            waiting, count = [peaks.at(slice(full, count))], count - full
+    if count:
+        yield joined_peaks(waiting)
+
+
+def read_peaks(path: Path, rows: slice = slice(None)) -> PeaksFile:
+    """Read `peaks.h5`, or of its peaks only some rows. Raises InputError when the file is not what it should be."""
     with schema.opened(path, "peaks") as file:
         facts, group = _facts_and_peaks(file)
-        peaks = _rows(group, facts, [name for name in _LOCATIONS if name in group], slice(None))
+        peaks = _rows(group, facts, [name for name in _LOCATIONS if name in group], rows)
         mask = schema.get_mask(file, facts.sampling_frequency_hz)
-        return PeaksFile(facts, schema.get_preset(file), file["noise_levels"][()], peaks, mask)
+        noise_levels = checked.array(file, "noise_levels", "f", 1, float)
+        if noise_levels.shape != facts.columns.shape:
+            raise ValueError("its noise levels are not those of its contacts")
+        return PeaksFile(facts, schema.get_preset(file), noise_levels, peaks, mask)
+
+
+def peaks_in_pieces(path: Path) -> Iterator[Peaks]:
+    """All peaks of `peaks.h5`, so many at a time that any number of them fits. Raises InputError as `read_peaks`."""
+    with schema.opened(path, "peaks") as file:
+        facts, group = _facts_and_peaks(file)
+        yield from _pieces(group, facts, [name for name in _LOCATIONS if name in group])
 
 
 @dataclass(frozen=True)
@@ -156,7 +168,7 @@ class PeaksByShank:
         with schema.opened(path, "peaks") as file:
             facts, group = _facts_and_peaks(file)
             counts = {shank: 0 for shank, _ in facts.geometry.each_shank()}
-            for piece in _pieces(group, facts):
+            for piece in _pieces(group, facts, ["y_um"]):
                 for shank in counts:
                     counts[shank] += int(np.count_nonzero(facts.geometry.shanks[piece.channel_index] == shank))
             return cls(path, facts, counts, schema.get_mask(file, facts.sampling_frequency_hz))
@@ -167,9 +179,11 @@ class PeaksByShank:
         count, filled = sum(self.counts[shank] for shank in shanks), 0
         columns = DepthPeaks(*(np.empty(count) for _ in range(3)))
         with schema.opened(self.path, "peaks") as file:
-            for piece in _pieces(file["peaks"], self.facts):
+            for piece in _pieces(checked.subgroup(file, "peaks"), self.facts, ["y_um"]):
                 here = np.isin(self.facts.geometry.shanks[piece.channel_index], list(shanks))
                 rows = slice(filled, filled + int(np.count_nonzero(here)))
+                if rows.stop > count:
+                    raise ValueError("it became longer while it was read")
                 columns.time_s[rows] = piece.sample_index[here] / self.facts.sampling_frequency_hz
                 columns.depth_um[rows] = piece.location["y_um"][here]
                 columns.amplitude[rows] = piece.amplitude[here]
@@ -181,27 +195,31 @@ class PeaksByShank:
 
 def _facts_and_peaks(file: h5py.File) -> tuple[RecordingFacts, h5py.Group]:
     """The recording's facts and the group of the columns, which are of one length."""
-    facts, group = schema.get_facts(file), file["peaks"]
+    facts, group = schema.get_facts(file), checked.subgroup(file, "peaks")
     if facts is None:
         raise KeyError("the group 'recording' is missing")
-    names = (*_COLUMNS, _amplitude_name(facts))
-    shapes = {group[name].shape for name in names if name in group}
-    if len(shapes) != 1 or len(shapes.pop()) != 1:
+    names = [name for name in (*_COLUMNS, _amplitude_name(facts)) if name in group]
+    if len({_column(group, name).shape for name in names}) != 1:
         raise ValueError("its columns are not of one length")
     return facts, group
 
 
-def _pieces(group: h5py.Group, facts: RecordingFacts) -> Iterator[Peaks]:
-    """Peaks with their depth as the only location, some `_PIECE_ROWS` at a time."""
-    for start in range(0, len(group["sample_index"]), _PIECE_ROWS):
-        yield _rows(group, facts, ["y_um"], slice(start, start + _PIECE_ROWS))
+def _column(group: h5py.Group, name: str) -> h5py.Dataset:
+    kinds = checked.WHOLE if name in ("sample_index", "channel_index") else "f"
+    return checked.dataset(group, name, kinds, 1)
+
+
+def _pieces(group: h5py.Group, facts: RecordingFacts, locations: Sequence[str]) -> Iterator[Peaks]:
+    """Peaks with some of their locations, some `_PIECE_ROWS` at a time."""
+    for start in range(0, len(_column(group, "sample_index")), _PIECE_ROWS):
+        yield _rows(group, facts, locations, slice(start, start + _PIECE_ROWS))
 
 
 def _rows(group: h5py.Group, facts: RecordingFacts, locations: Iterable[str], rows: slice) -> Peaks:
     """Some rows of the peaks. Raises KeyError or ValueError when they are not what they should be."""
-    location = {name: group[name][rows] for name in locations}
-    amplitude = group[_amplitude_name(facts)][rows]
-    peaks = Peaks(group["sample_index"][rows], group["channel_index"][rows], amplitude, location)
+    location = {name: _column(group, name)[rows] for name in locations}
+    amplitude = _column(group, _amplitude_name(facts))[rows]
+    peaks = Peaks(_column(group, "sample_index")[rows], _column(group, "channel_index")[rows], amplitude, location)
     _check(peaks, facts)
     return peaks
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -12,29 +11,27 @@ from pathlib import Path
 from driftcli.errors import OutputError, UsageError
 from driftcli.files import refuse_existing, refuse_same_file
 from driftcli.reporter import Reporter
+from driftcli.workflow.machine import allotted_cpus
 
 DEFAULT_CHUNK_S = 1.0
 RUN_LOG = "run.json"
 _UNITS = {"gib": 2**30, "gb": 10**9, "g": 10**9, "": 10**9, "mib": 2**20, "mb": 10**6, "m": 10**6}
 
 
-def allotted_cpus() -> int:
-    """CPUs that this process may use: those of its affinity mask, and no more than Slurm allotted to the task."""
-    cpus = len(os.sched_getaffinity(0))
-    slurm = os.environ.get("SLURM_CPUS_PER_TASK", "")
-    return min(cpus, int(slurm)) if slurm.isdigit() and int(slurm) > 0 else cpus
-
-
 @dataclass(frozen=True)
 class Work:
     """Threads, chunk length, whether outputs may be replaced, and who is told; none of it changes a result.
 
+    resume: go on from what an earlier process did, which may be nothing. mixed: also from what a machine of another
+        type did, or one with other versions of libraries.
     max_memory_bytes: an estimate that is predicted to need more is refused; None: none is.
     """
 
     jobs: int = field(default_factory=allotted_cpus)
     chunk_s: float = DEFAULT_CHUNK_S
     overwrite: bool = False
+    resume: bool = False
+    mixed: bool = False
     reporter: Reporter = field(default_factory=Reporter)
     max_memory_bytes: float | None = None
 
@@ -59,13 +56,9 @@ def claim_outputs(outputs: Iterable[Path], inputs: Iterable[Path], overwrite: bo
 
     Raises OutputError when an output is an input, a folder, or exists and may not be overwritten.
     """
-    inputs = list(inputs)
+    outputs = list(outputs)
+    check_outputs(outputs, inputs)
     for output in outputs:
-        if output.is_dir():
-            raise OutputError(f"the output {output} is a folder", "name a file with --out")
-        if output.name == RUN_LOG:
-            raise OutputError(f"{output} is where the facts of a run go", "give the output another name")
-        refuse_same_file(inputs, output)
         refuse_existing(output, overwrite)
         try:
             output.parent.mkdir(parents=True, exist_ok=True)
@@ -73,3 +66,14 @@ def claim_outputs(outputs: Iterable[Path], inputs: Iterable[Path], overwrite: bo
             raise OutputError(
                 f"the folder {output.parent} can't be made: {error.strerror}", "choose another --out"
             ) from error
+
+
+def check_outputs(outputs: Iterable[Path], inputs: Iterable[Path]) -> None:
+    """Raise OutputError when an output is an input or a folder, or bears the name of the log."""
+    inputs = list(inputs)
+    for output in outputs:
+        if output.is_dir():
+            raise OutputError(f"the output {output} is a folder", "name a file with --out")
+        if output.name == RUN_LOG:
+            raise OutputError(f"{output} is where the facts of a run go", "give the output another name")
+        refuse_same_file(inputs, output)

@@ -81,7 +81,7 @@ def test_a_meta_after_a_crash_gets_what_was_missing():
     assert values["fileSizeBytes"] == str(30_000 * 49 * 2)
     assert (values["fileTimeSecs"], values["fileSHA1"]) == ("1.0", "AB01")
     assert values["snsSaveChanSubset"] == "0:47,768"  # as ~snsChanMap has them
-    assert "fileCreateTime_original" not in values
+    assert "fileCreateTime" not in values
     keys = list(values)
     tables = [key.startswith("~") for key in keys]
     assert tables == sorted(tables)

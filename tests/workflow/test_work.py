@@ -1,20 +1,9 @@
-"""How work is to be done: CPUs, and outputs that are checked before work begins."""
-
-import os
+"""How work is to be done: checks of it, and outputs that are checked before work begins."""
 
 import pytest
 
 from driftcli.errors import OutputError, UsageError
-from driftcli.workflow.work import Work, allotted_cpus, claim_outputs
-
-
-def test_cpus_are_those_allotted(monkeypatch):
-    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(6)))
-    monkeypatch.delenv("SLURM_CPUS_PER_TASK", raising=False)
-    assert allotted_cpus() == 6
-    for slurm, cpus in (("4", 4), ("16", 6), ("", 6), ("nonsense", 6), ("0", 6)):
-        monkeypatch.setenv("SLURM_CPUS_PER_TASK", slurm)
-        assert allotted_cpus() == cpus, slurm
+from driftcli.workflow.work import Work, claim_outputs
 
 
 @pytest.mark.parametrize("wrong", [{"jobs": 0}, {"chunk_s": 0.0}, {"chunk_s": float("nan")}])
