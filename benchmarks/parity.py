@@ -10,6 +10,7 @@ import argparse
 import json
 import subprocess
 import tempfile
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -20,10 +21,10 @@ from driftcli.recording.facts import facts_of
 from driftcli.recording.open import open_recording
 from driftcli.reporter import Reporter
 from driftcli.store.motion import write_motion
-from driftcli.store.peaks import PeakSpool
+from driftcli.store.peaks import joined_peaks
 from driftcli.workflow.apply import apply
 from driftcli.workflow.contacts import labels_of
-from driftcli.workflow.detect import Noise, PeakFinder
+from driftcli.workflow.peak_finder import Noise, PeakFinder, rows_in
 from driftcli.workflow.work import Work
 
 HERE = Path(__file__).parent
@@ -61,7 +62,7 @@ def print_row(preset: str, options: argparse.Namespace, scratch: Path) -> None:
     finder = PeakFinder(recording, settings, labels, Noise(levels[labels == GOOD], levels[labels == GOOD]), Work())
     motion, peer_motion = motions(settings, peaks, places, recording, results)
     cells = [
-        f"{same_peaks(finder, peaks, scratch):.3%}",
+        f"{same_peaks(finder, peaks):.3%}",
         f"{median_difference_um(finder, peaks, places):.4f} µm",
         f"{np.abs(motion.displacement_um - peer_motion.displacement_um).mean():.3f} µm",
         f"{error_um(motion, options.data):.3f} ({error_um(peer_motion, options.data):.3f}) µm",
@@ -70,21 +71,20 @@ def print_row(preset: str, options: argparse.Namespace, scratch: Path) -> None:
     print(f"| {preset} | {' | '.join(cells)} |", flush=True)
 
 
-def same_peaks(finder: PeakFinder, peaks: np.ndarray, scratch: Path) -> float:
+def same_peaks(finder: PeakFinder, peaks: np.ndarray) -> float:
     """Share of (sample, channel) that both found, of those that either found."""
-    with PeakSpool(scratch, finder.localizer.columns) as spool:
-        finder.detect_and_localize(spool)
-        found = spool.read()
+    blocks = finder.stream.map(finder.located, finder.blocks(), Reporter(), "detect")
+    found = joined_peaks([located for located, _ in blocks])
     ours = set(zip(found.sample_index.tolist(), found.channel_index.tolist(), strict=True))
     theirs = set(zip(peaks["sample_index"].tolist(), peaks["channel_index"].tolist(), strict=True))
     return len(ours & theirs) / len(ours | theirs)
 
 
 def median_difference_um(finder: PeakFinder, peaks: np.ndarray, places: np.ndarray) -> float:
-    with tempfile.TemporaryDirectory() as folder, PeakSpool(Path(folder), finder.localizer.columns) as spool:
-        chosen = Peaks(peaks["sample_index"], peaks["channel_index"].astype(np.int32), peaks["amplitude"], {})
-        finder.localize(chosen, spool)
-        y_um = spool.read().location["y_um"]
+    chosen = Peaks(peaks["sample_index"], peaks["channel_index"].astype(np.int32), peaks["amplitude"], {})
+    spans = [span for span in finder.blocks() if rows_in(chosen, span)]
+    again = finder.stream.map(partial(finder.located_again, chosen), spans, Reporter(), "localize")
+    y_um = joined_peaks([located for located, _ in again]).location["y_um"]
     return float(np.median(np.abs(y_um - places["y"])))
 
 

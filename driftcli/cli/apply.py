@@ -8,15 +8,18 @@ from typing import Annotated
 import typer
 
 from driftcli.cli.options import (
+    Array,
     BadChannelsOut,
     Compress,
     MotionPath,
     OutputDtype,
     PresetOptions,
     RecordingOptions,
+    ShardOf,
     Split,
     StreamOptions,
     grouped,
+    shard_of,
 )
 from driftcli.cli.show import summary_rows
 
@@ -40,6 +43,8 @@ def apply(
     split: Split = False,
     compress: Compress = False,
     bad_channels_out: BadChannelsOut = None,
+    shard: ShardOf = None,
+    array: Array = False,
 ) -> None:
     """Correct a recording with a motion: corrected.bin and its probe, or a SpikeGLX pair of a SpikeGLX pair.
 
@@ -53,6 +58,7 @@ def apply(
     from driftcli.workflow.run import default_folder
     from driftcli.workflow.steps import BEFORE_APPLY
 
+    part = shard_of(shard, array)
     settings = preset.with_bad_channels_out(bad_channels_out).settings(motion, "motion", BEFORE_APPLY)
 
     with options.console() as console:
@@ -68,6 +74,7 @@ def apply(
             dtype=output_dtype,
             split=split,
             compress=compress,
+            shard=part,
         )
     console.summary(str(out), summary_rows({"apply": facts}, recording.duration_s), facts)
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Mapping
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console as RichConsole
 from rich.markup import escape
@@ -19,8 +20,12 @@ from rich.table import Table
 from driftcli.errors import OutputError
 from driftcli.reporter import Reporter
 
+if TYPE_CHECKING:
+    from driftcli.log import Log
+
 _errors = RichConsole(stderr=True, highlight=False)
 _tracebacks = False
+_log: Log | None = None
 _LINE_EVERY_S = 10.0
 _WIDE = 70  # columns that the bar and the rate need
 
@@ -35,18 +40,49 @@ def tracebacks_wanted() -> bool:
     return _tracebacks
 
 
+def open_log(path: Path) -> None:
+    """From now on every decision, and how the program ends, goes to a log (`--log`). Raises OutputError."""
+    global _log  # as above
+    from driftcli.log import Log
+    from driftcli.workflow.machine import describe_process
+
+    _log = Log(path, describe_process(), show_note)
+
+
+def close_log(exit_code: int, error: BaseException | None) -> None:
+    """The last line of the log, if there is one."""
+    global _log
+    if _log is not None:
+        _log.end(exit_code, error)
+    _log = None
+
+
+def show_note(text: str) -> None:
+    """One line that is worth knowing."""
+    _errors.print(f"[cyan]note:[/] {escape(_plain(text))}", soft_wrap=True)
+
+
 def show_error(message: str, hint: str = "") -> None:
     """One line that says what, and what to try."""
     tail = f" Try: {hint}." if hint else ""
     stop = "" if message.endswith("?") else "."
-    _errors.print(f"[bold red]error:[/] {escape(message + stop + tail)}", soft_wrap=True)
+    _errors.print(f"[bold red]error:[/] {escape(_plain(message + stop + tail))}", soft_wrap=True)
+
+
+def _plain(text: str) -> str:
+    """`text` without what a terminal would obey: it may quote a file of anybody."""
+    return "".join(each if each.isprintable() or each == "\n" else "?" for each in text)
 
 
 class Console(Reporter):
-    """The reporter of the command line (see driftcli.Reporter), and the summary at the end."""
+    """The reporter of the command line (see driftcli.Reporter), and the summary at the end.
+
+    All that it is told goes to the log, too, where one is open; `--quiet` doesn't silence that.
+    """
 
     def __init__(self, *, quiet: bool, json: bool) -> None:
         self._quiet, self._json = quiet, json
+        self._log: Reporter = _log or Reporter()
         self._bar: Progress | None = None
         self._tasks: dict[str, TaskID] = {}
         self._began: dict[str, float] = {}
@@ -73,11 +109,17 @@ class Console(Reporter):
 
     def message(self, text: str) -> None:
         """Tell something worth knowing, once."""
+        self._log.message(text)
         if not self._quiet:
-            _errors.print(f"[cyan]note:[/] {escape(text)}", soft_wrap=True)
+            show_note(text)
+
+    def note(self, event: str, **facts: Any) -> None:
+        """Keep a decision for the log."""
+        self._log.note(event, **facts)
 
     def progress(self, stage: str, done: float, total: float, recording_s: float = 0.0) -> None:
         """Show how far a stage is; the rate is in multiples of real time where `recording_s` is known."""
+        self._log.progress(stage, done, total, recording_s)
         if self._quiet:
             return
         now = time.perf_counter()
@@ -102,6 +144,7 @@ class Console(Reporter):
 
     def summary(self, title: str, rows: Mapping[str, str], facts: Any) -> None:
         """The last word: a table for people, or one line of JSON."""
+        self._log.note("result", title=title, facts=facts)
         if self._json:
             import json
 

@@ -7,7 +7,16 @@ from typing import Annotated
 
 import typer
 
-from driftcli.cli.options import ExcludeTimes, PresetOptions, RecordingOptions, StreamOptions, grouped
+from driftcli.cli.options import (
+    Array,
+    ExcludeTimes,
+    PresetOptions,
+    RecordingOptions,
+    ShardOf,
+    StreamOptions,
+    grouped,
+    shard_of,
+)
 from driftcli.cli.show import summary_rows
 
 Out = Annotated[Path | None, typer.Option(help="The file of the peaks. (default: rec.driftcli/peaks.h5)")]
@@ -20,11 +29,14 @@ def detect(
     options: StreamOptions,
     out: Out = None,
     exclude_times: ExcludeTimes = None,
+    shard: ShardOf = None,
+    array: Array = False,
 ) -> None:
     """Find and localize the peaks of a recording: peaks.h5.
 
     Example: driftcli detect rec.bin --probe probe.json --set detect.detect_threshold=6
     """
+    part = shard_of(shard, array)
     settings = preset.settings()
     from driftcli.workflow.detect import detect
     from driftcli.workflow.run import PEAKS, default_folder
@@ -32,7 +44,8 @@ def detect(
     out = out or default_folder(source.first) / PEAKS
     with options.console() as console:
         recording = source.open(console)
-        facts = detect(recording, settings, out, options.work(console), exclude_times=exclude_times)
+        work = options.work(console)
+        facts = detect(recording, settings, out, work, exclude_times=exclude_times, shard=part)
     console.summary(str(out), summary_rows({"detect": facts}, recording.duration_s), facts)
 
 

@@ -10,12 +10,10 @@ import typer
 from driftcli.cli.options import (
     ExcludeTimes,
     IgnoreMask,
-    MaxMemory,
     PresetOptions,
     Shanks,
     ThreadOptions,
     grouped,
-    limited,
 )
 from driftcli.cli.show import summary_rows
 
@@ -42,7 +40,6 @@ def estimate(
     shanks: Shanks = "each",
     exclude_times: ExcludeTimes = None,
     ignore_mask: IgnoreMask = False,
-    max_memory: MaxMemory = None,
 ) -> None:
     """Estimate the motion of the tissue from peaks: motion.h5. Needs no recording.
 
@@ -61,7 +58,7 @@ def estimate(
             peaks,
             settings,
             out,
-            limited(options.work(console), max_memory),
+            options.work(console),
             span_um=span_um,
             shanks=shanks,
             exclude_times=exclude_times,

@@ -28,6 +28,13 @@ def find_a_place() -> None:
     os.environ[_VARIABLE] = folder
 
 
+def place() -> Path:
+    """Where numba keeps kernels: this folder, or folders within it."""
+    if _VARIABLE in os.environ:
+        return Path(os.environ[_VARIABLE])
+    return _PACKAGE if os.access(_PACKAGE, os.W_OK) else _user_cache()
+
+
 def news() -> str | None:
     """What to tell of compiling: None when an earlier run has left compiled kernels in a place that numba looks at."""
     if _are_compiled():

@@ -24,12 +24,15 @@ from driftcli.cli import (
     import_,
     info,
     kernels,
+    merge,
     presets,
     run,
     simulate,
+    submit,
+    verify,
 )
-from driftcli.cli.console import show_error, tracebacks_wanted
-from driftcli.errors import DriftcliError
+from driftcli.cli.console import close_log, show_error, tracebacks_wanted
+from driftcli.errors import DriftcliError, UsageError
 
 app = typer.Typer(
     name="driftcli",
@@ -42,26 +45,37 @@ app = typer.Typer(
     "leaves peaks.h5, motion.h5, corrected.bin, probe.json and run.json in rec.driftcli/. "
     "detect, estimate and apply are its three steps.",
 )
-for module in (run, info, detect, estimate, apply, correct_peaks, simulate, accuracy):
+for module in (run, submit, info, detect, merge, estimate, apply, verify, correct_peaks, simulate, accuracy):
     app.command()(module.command)
 app.command("export")(export.command)
 app.command("import")(import_.command)
 app.add_typer(presets.app, name="presets")
 
 
-def _print_version(wanted: bool) -> None:
-    if wanted:
-        print(f"driftcli {__version__}")
-        raise typer.Exit
+def _print_version(context: typer.Context, wanted: bool) -> None:
+    if not wanted:
+        return
+    print(f"driftcli {__version__}")
+    if context.params.get("verbose"):  # known by now: it is eager and --version is not
+        from driftcli.cli.show_machine import machine_lines
+
+        print("\n".join(machine_lines()))
+    raise typer.Exit
 
 
 @app.callback()
 def _options(
     version: Annotated[
-        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version and exit.")
+        bool, typer.Option("--version", callback=_print_version, help="Show the version and exit.")
+    ] = False,
+    verbose: Annotated[
+        bool,
+        typer.Option("--verbose", is_eager=True, help="With --version: libraries, CPUs and memory, for a bug report."),
     ] = False,
 ) -> None:
     """Options of the program itself."""
+    if verbose:
+        raise UsageError("--verbose belongs to --version", "driftcli --version --verbose")
 
 
 STOPS = {signal.SIGHUP: "the terminal was closed", signal.SIGINT: "Ctrl-C", signal.SIGTERM: "asked to end"}
@@ -75,26 +89,32 @@ class Stopped(BaseException):
 
 
 def _stop(number: int, _frame: FrameType | None) -> None:
+    if number == signal.SIGTERM:  # of a cluster it comes twice: to all processes of the job, and from its script
+        signal.signal(number, signal.SIG_IGN)
     raise Stopped(number)
 
 
 def main() -> None:
     """Run the command line. Exit codes: 0, those of driftcli.errors, and 128 + the number of a signal of `STOPS`."""
     for number in STOPS:
-        signal.signal(number, _stop)
+        if signal.getsignal(number) != signal.SIG_IGN:  # as nohup has it, and shells for what runs in the background
+            signal.signal(number, _stop)
     atexit.register(gc.freeze)  # on its way out Python would look through all objects of all libraries for cycles
     kernels.find_a_place()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal without µ gets a question mark, not a traceback
+    ended_by: BaseException | None = None
     try:
-        sys.exit(app(standalone_mode=False) or 0)
+        exit_code = app(standalone_mode=False) or 0
     except Stopped as stopped:
-        number = signal.Signals(stopped.args[0])
+        ended_by, number = stopped, signal.Signals(stopped.args[0])
         show_error(f"stopped by {number.name} ({STOPS[number]}); no output was left half-written")
-        sys.exit(128 + number)
+        exit_code = 128 + number
     except Exception as error:
-        sys.exit(_told(error))
+        ended_by, exit_code = error, _told(error)
+    close_log(exit_code, ended_by)
+    sys.exit(exit_code)
 
 
 def _told(error: Exception) -> int:

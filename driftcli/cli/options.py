@@ -6,8 +6,10 @@ A verb takes a group as one parameter; `grouped` shows its fields to typer as op
 from __future__ import annotations
 
 import inspect
+import os
+import re
 from collections.abc import Callable, Sequence
-from dataclasses import MISSING, dataclass, fields, is_dataclass, replace
+from dataclasses import MISSING, Field, dataclass, fields, is_dataclass, replace
 from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, get_type_hints
@@ -15,12 +17,30 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, get_type_hints
 import typer
 
 from driftcli.cli import kernels
-from driftcli.cli.console import Console, show_tracebacks
+from driftcli.cli.console import Console, open_log, show_tracebacks
 
 if TYPE_CHECKING:
     from driftcli.model import Settings
     from driftcli.recording.recording import Recording
+    from driftcli.workflow.form import Form
+    from driftcli.workflow.shard import Shard
     from driftcli.workflow.work import Work
+
+
+@dataclass(frozen=True)
+class NamesFile:
+    """Beside a typer.Option: what the option is given may be the path of a file, and is one where `test` says so."""
+
+    test: Callable[[str], bool]
+
+
+def _is_preset_file(text: str) -> bool:
+    return Path(text).suffix in (".yaml", ".yml") or Path(text).name != text
+
+
+def _is_file_of_spans(text: str) -> bool:
+    return os.path.isfile(text) and re.fullmatch(r"[\d\s.,eE+-]+", text) is None
+
 
 MotionPath = Annotated[Path, typer.Argument(help="motion.h5, as estimate wrote it.", show_default=False)]
 _RECORDING, _PRESET, _ESTIMATE, _OUTPUT, _WORK = "Recording", "Preset", "Estimate", "Output", "Work"
@@ -62,6 +82,7 @@ ExcludeTimes = Annotated[
         show_default=False,
         rich_help_panel=_ESTIMATE,
     ),
+    NamesFile(_is_file_of_spans),
 ]
 IgnoreMask = Annotated[
     bool,
@@ -69,15 +90,6 @@ IgnoreMask = Annotated[
         "--ignore-mask",
         help="Use peaks in times that detect left out, for what it found there or as it was told to.",
         rich_help_panel=_ESTIMATE,
-    ),
-]
-
-MaxMemory = Annotated[
-    str | None,
-    typer.Option(
-        metavar="SIZE",
-        help="Refuse an estimate that is predicted to need more, such as 2GB or 500MB. (default: none is refused)",
-        rich_help_panel=_WORK,
     ),
 ]
 
@@ -94,10 +106,9 @@ def grouped(verb: Callable[..., None]) -> Callable[..., None]:
         groups[name] = hints[name]
         types = get_type_hints(hints[name], include_extras=True)
         for field in fields(hints[name]):
-            default = inspect.Parameter.empty if field.default is MISSING else field.default
             parameters.append(
                 inspect.Parameter(
-                    field.name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=types[field.name]
+                    field.name, inspect.Parameter.KEYWORD_ONLY, default=_default(field), annotation=types[field.name]
                 )
             )
 
@@ -110,6 +121,12 @@ def grouped(verb: Callable[..., None]) -> Callable[..., None]:
     command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     command.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
     return command
+
+
+def _default(field: Field[Any]) -> Any:
+    if field.default_factory is not MISSING:
+        return field.default_factory()
+    return inspect.Parameter.empty if field.default is MISSING else field.default
 
 
 @dataclass(frozen=True)
@@ -179,31 +196,37 @@ class RecordingOptions:
         """The file, or the first of several, after which outputs are called."""
         return self.recording[0]
 
+    def how(self) -> dict[str, Any]:
+        """What `open_recording` is to be told, with files named from the root."""
+        return {
+            "path": [path.absolute() for path in self.recording],
+            "probe": None if self.probe is None else self.probe.absolute(),
+            "num_channels": self.num_channels,
+            "sampling_frequency_hz": self.sampling_frequency,
+            "dtype": self.dtype,
+            "gain_to_uv": self.gain_to_uv,
+            "offset_bytes": self.offset_bytes,
+            "bad_channels": self.bad_channels,
+            "start_s": self.start_s,
+            "end_s": self.end_s,
+            "concatenate": self.concatenate,
+            "truncated_ok": self.truncated == "ok",
+        }
+
     def open(self, console: Console, motion: Path | None = None) -> Recording:
         """Open the recording; where an option is not given, the facts that `motion` carries stand in."""
         from driftcli.recording.open import open_recording
+        from driftcli.workflow.runlog import describe_recording
 
         carried = None
         if motion is not None:
             from driftcli.store.schema import read_handover
 
             _, carried = read_handover(motion, "motion")
-        return open_recording(
-            self.recording,
-            probe=self.probe,
-            num_channels=self.num_channels,
-            sampling_frequency_hz=self.sampling_frequency,
-            dtype=self.dtype,
-            gain_to_uv=self.gain_to_uv,
-            offset_bytes=self.offset_bytes,
-            bad_channels=self.bad_channels,
-            start_s=self.start_s,
-            end_s=self.end_s,
-            concatenate=self.concatenate,
-            truncated_ok=self.truncated == "ok",
-            carried=carried,
-            reporter=console,
-        )
+        paths = {"path": self.recording, "probe": self.probe}  # as the user calls them in what is told
+        recording = open_recording(**{**self.how(), **paths}, carried=carried, reporter=console)
+        console.note("recording", paths=self.recording, probe=self.probe, facts=describe_recording(recording))
+        return recording
 
 
 @dataclass(frozen=True)
@@ -213,6 +236,7 @@ class PresetOptions:
     preset: Annotated[
         str | None,
         typer.Option(help="Name of a preset, or a YAML file. See: driftcli presets list", rich_help_panel=_PRESET),
+        NamesFile(_is_preset_file),
     ] = None
     changes: Annotated[
         list[str] | None,
@@ -256,6 +280,23 @@ class PresetOptions:
         return presets.resolve(tree, changes)
 
 
+@dataclass(frozen=True)
+class FormOptions:
+    """Of verbs that do all of the work: how the estimate is made, and in which form the result is written."""
+
+    output_dtype: OutputDtype = None
+    split: Split = False
+    compress: Compress = False
+    bad_channels_out: BadChannelsOut = None
+    shanks: Shanks = "each"
+    exclude_times: ExcludeTimes = None
+
+    def form(self) -> Form:
+        from driftcli.workflow.form import Form
+
+        return Form(self.output_dtype, self.split, self.compress, self.shanks, self.exclude_times)
+
+
 def _show_tracebacks(wanted: bool) -> bool:
     if wanted:
         show_tracebacks()
@@ -266,13 +307,76 @@ Debug = Annotated[
     bool,
     typer.Option("--debug", callback=_show_tracebacks, help="Show the traceback of an error.", rich_help_panel=_WORK),
 ]
+
+
+def _open_log(path: Path | None) -> Path | None:
+    if path is not None:
+        open_log(path)
+    return path
+
+
+LogFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--log",
+        metavar="FILE",
+        callback=_open_log,
+        is_eager=True,  # before the other options, whose errors are to be logged, too
+        help="Append every decision to this file, as JSON lines.",
+        show_default=False,
+        rich_help_panel=_WORK,
+    ),
+]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors.", rich_help_panel=_WORK)]
 Json = Annotated[
     bool, typer.Option("--json", help="End with one line of JSON on standard output.", rich_help_panel=_WORK)
 ]
+Resume = Annotated[
+    bool,
+    typer.Option(
+        "--resume",
+        help="Go on from what an earlier try has done; afresh where there is nothing.",
+        rich_help_panel=_WORK,
+    ),
+]
+Mixed = Annotated[
+    bool,
+    typer.Option(
+        "--mixed",
+        help="Go on also from work of another type of CPU or other versions of libraries: to within 1 LSB the same.",
+        rich_help_panel=_WORK,
+    ),
+]
+ShardOf = Annotated[
+    str | None,
+    typer.Option(
+        "--shard",
+        metavar="I/N",
+        help="Do only the I-th of N parts, in a job of its own; see driftcli merge and submit.",
+        show_default=False,
+        rich_help_panel=_WORK,
+    ),
+]
+Array = Annotated[
+    bool,
+    typer.Option(
+        "--array",
+        help="Do the part that this task of a job array is, as Slurm, Grid Engine and LSF tell it.",
+        rich_help_panel=_WORK,
+    ),
+]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace outputs that exist.", rich_help_panel=_WORK)]
 
 
+MaxMemory = Annotated[
+    str | None,
+    typer.Option(
+        metavar="SIZE",
+        help="Memory to stay within, such as 2GB or 500MB, with fewer threads; an estimate that needs more is "
+        "refused. (default: no limit)",
+        rich_help_panel=_WORK,
+    ),
+]
 Jobs = Annotated[
     int | None,
     typer.Option(
@@ -292,6 +396,7 @@ class TellOptions:
     quiet: Quiet = False
     json: Json = False
     debug: Debug = False
+    log: LogFile = None
 
     def console(self) -> Console:
         console = Console(quiet=self.quiet, json=self.json)
@@ -334,17 +439,29 @@ class ThreadOptions(WorkOptions):
     """Of verbs that work in threads; their number never changes a result."""
 
     jobs: Jobs = None
+    resume: Resume = False
+    mixed: Mixed = False
+    max_memory: MaxMemory = None
 
     def work(self, console: Console) -> Work:
-        work = super().work(console)
+        from driftcli.workflow.work import memory_bytes
+
+        work = replace(super().work(console), resume=self.resume, mixed=self.mixed)
+        if self.max_memory is not None:
+            work = replace(work, max_memory_bytes=memory_bytes(self.max_memory))
         return work if self.jobs is None else replace(work, jobs=self.jobs)
 
 
-def limited(work: Work, max_memory: str | None) -> Work:
-    """The same work within the memory that `--max-memory` names."""
-    from driftcli.workflow.work import memory_bytes
+def shard_of(text: str | None, array: bool) -> Shard:
+    """The part of the work that `--shard` names, or `--array` finds; all of it where neither is given."""
+    from driftcli.errors import UsageError
+    from driftcli.workflow.shard import WHOLE, Shard
 
-    return work if max_memory is None else replace(work, max_memory_bytes=memory_bytes(max_memory))
+    if text is not None and array:
+        raise UsageError("--shard and --array both say which part to do", "give one of them")
+    if array:
+        return Shard.from_array(os.environ)
+    return WHOLE if text is None else Shard.of(text)
 
 
 @dataclass(frozen=True)

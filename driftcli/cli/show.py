@@ -10,6 +10,9 @@ def summary_rows(facts: Mapping[str, Mapping[str, Any]], duration_s: float | Non
     """What each verb did and where its output is. duration_s: of the recording, for the rate."""
     rows: dict[str, str] = {}
     for verb, fact in facts.items():
+        if "shard" in fact:
+            left = f"{count_of(len(fact['missing']), 'other')} not done yet" if fact["missing"] else "as are all others"
+            return {verb: f"shard {fact['shard']} is done, {left}"}
         rows |= _ROWS[verb](fact["counts"])
         rows[verb] = f"{fact['output']} in {seconds(fact['times_s']['total'])}"
     total_s = sum(fact["times_s"]["total"] for fact in facts.values())

@@ -9,7 +9,7 @@ import numpy as np
 
 from driftcli.model import Peaks, Settings
 from driftcli.store.motion import read_motion
-from driftcli.store.peaks import PeakSpool, read_peaks, write_peaks
+from driftcli.store.peaks import read_peaks, write_peaks
 from driftcli.workflow.fit import offset, require_fit, tell_of_joined_bins
 from driftcli.workflow.runlog import RunLog
 from driftcli.workflow.work import Work, claim_outputs
@@ -36,8 +36,7 @@ def correct_peaks(peaks_path: Path, motion_path: Path, settings: Settings, out: 
         times_s = sample[here] / facts.sampling_frequency_hz
         corrected[here] -= motion_file.motions[shank].at(times_s, corrected[here])
     location = peaks.location | {"y_corrected_um": corrected.astype(np.float32)}
-    with PeakSpool(out.parent, location) as spool:
-        spool.append(Peaks(peaks.sample_index, peaks.channel_index, peaks.amplitude, location))
-        write_peaks(out, spool, facts, settings, file.noise_levels, file.mask)
+    found = Peaks(peaks.sample_index, peaks.channel_index, peaks.amplitude, location)
+    write_peaks(out, [found], len(found), location, facts, settings, file.noise_levels, file.mask)
     log.counts = {"peaks": len(peaks)}
     return log.write()

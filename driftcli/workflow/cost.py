@@ -31,13 +31,14 @@ from numpy.typing import NDArray
 from driftcli.errors import DriftcliError
 from driftcli.estimate.histogram import centres, temporal_bins
 from driftcli.files import free_bytes
-from driftcli.model import GOOD, DepthPeaks, Motion, Peaks, Settings, Stage
+from driftcli.model import DepthPeaks, Mask, Motion, Peaks, Settings, Stage
 from driftcli.recording.recording import Recording
 from driftcli.reporter import Reporter
-from driftcli.workflow.apply import Corrector
-from driftcli.workflow.detect import Noise, PeakFinder
+from driftcli.store.peaks import joined_peaks
+from driftcli.workflow.corrector import Corrector
 from driftcli.workflow.estimate import Memory, Shanks, bin_s_of, spans_um_of, worked_s
 from driftcli.workflow.outputs import default_name, outputs_of
+from driftcli.workflow.peak_finder import Noise, PeakFinder, rows_in
 from driftcli.workflow.run import needed_bytes
 from driftcli.workflow.sinks import sink_to_nowhere
 from driftcli.workflow.stream import Span
@@ -149,7 +150,6 @@ class _Trial:
     def __init__(self, recording: Recording, settings: Settings, looked: Looked, work: Work, dtype: str | None) -> None:
         quiet = replace(work, chunk_s=_ONE_BLOCK_S, reporter=Reporter())
         self._finder = PeakFinder(recording, settings, looked.labels, looked.noise, quiet)
-        self._good = np.flatnonzero(looked.labels == GOOD)
         self._two_passes = settings["select"].method != "all"
         self._spans = _spread(self._finder.blocks(), _STRETCHES * work.jobs)
         self.samples = sum(stop - start for start, stop in self._spans)
@@ -183,21 +183,26 @@ class _Trial:
         return begins_s + seconds * self.longer
 
     def _detect(self, spans: list[Span]) -> Peaks:
+        finder = self._finder
         if not self._two_passes:
-            return self._on_end(list(self._finder.located(spans)), spans)
-        found = _joined(list(self._finder.detected(spans)))
-        located = list(self._finder.located_again(found))  # all of them: there is no choice to be made from so few
-        return self._on_end(located, spans)
+            return self._on_end(self._found(finder.located, spans), spans)
+        found = joined_peaks(self._found(finder.detected, spans))
+        spans_again = [span for span in spans if rows_in(found, span)]
+        # all of them: there is no choice to be made from so few
+        return self._on_end(self._found(partial(finder.located_again, found), spans_again), spans)
+
+    def _found(self, find: Callable[[Span], tuple[Peaks, Mask | None]], spans: list[Span]) -> list[Peaks]:
+        return [peaks for peaks, _ in self._finder.stream.map(find, spans, Reporter(), _STAGE)]
 
     def _on_end(self, found: list[Peaks], spans: list[Span]) -> Peaks:
-        """Peaks of all contacts, as if one block followed the other."""
+        """The peaks as if one block followed the other."""
         if not found:
             return Peaks(np.empty(0, np.int64), np.empty(0, np.int32), np.empty(0, np.float32), {})
-        peaks = _joined(found)
+        peaks = joined_peaks(found)
         starts, stops = np.array(spans, np.int64).T
         moved = starts - np.concatenate([[0], np.cumsum(stops - starts)[:-1]])
         samples = peaks.sample_index - moved[np.searchsorted(starts, peaks.sample_index, side="right") - 1]
-        return replace(peaks, sample_index=samples, channel_index=self._good[peaks.channel_index].astype(np.int32))
+        return replace(peaks, sample_index=samples)
 
     def _fill(self, corrector: Corrector, spans: list[Span]) -> None:
         for _ in corrector.fill(self._sinks, spans):
@@ -218,16 +223,6 @@ def _spread(blocks: Sequence[Span], count: int) -> list[Span]:
     firsts = (np.arange(count) + 0.5) * len(blocks) / count - _STRETCH_BLOCKS / 2
     chosen = np.unique(firsts.round().astype(np.int64)[:, None] + np.arange(_STRETCH_BLOCKS))
     return [blocks[index] for index in chosen.tolist() if 0 <= index < len(blocks)]
-
-
-def _joined(parts: list[Peaks]) -> Peaks:
-    """Peaks of several blocks; at least one."""
-    return Peaks(
-        np.concatenate([each.sample_index for each in parts]),
-        np.concatenate([each.channel_index for each in parts]),
-        np.concatenate([each.amplitude for each in parts]),
-        {name: np.concatenate([each.location[name] for each in parts]) for name in parts[0].location},
-    )
 
 
 def _made_up_motions(recording: Recording, settings: Settings) -> dict[int, Motion]:

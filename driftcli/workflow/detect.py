@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,74 +15,247 @@ from numpy.typing import NDArray
 from driftcli.errors import InputError
 from driftcli.mask.exclude import mask_of_text
 from driftcli.mask.spans import contains, merged, shares, union
-from driftcli.model import GOOD, Mask, Peaks, RecordingFacts, Settings
-from driftcli.preprocess.noise import mad_noise_level, noise_slices
+from driftcli.model import GOOD, Mask, Peaks, Settings
 from driftcli.recording.facts import facts_of
 from driftcli.recording.recording import Recording
-from driftcli.store.peaks import PeakSpool, write_peaks
+from driftcli.spool import Stored
+from driftcli.store.peaks import PeakRows, joined_peaks, write_peaks
+from driftcli.store.prepared import Prepared, read_prepared, write_prepared
 from driftcli.workflow.contacts import describe_labels, labels_of, tell_of_labels
-from driftcli.workflow.runlog import RunLog, describe_recording, tell_of_mask
-from driftcli.workflow.steps import DETECT_STAGES, phase_shift_of_steps, preprocess_steps
-from driftcli.workflow.stream import Piece, Span, Stream, Watch
-from driftcli.workflow.work import Work, claim_outputs
+from driftcli.workflow.identity import checksum_of
+from driftcli.workflow.journal import count_blocks
+from driftcli.workflow.memory import within_memory
+from driftcli.workflow.peak_finder import Noise, PeakFinder, mask_of, noise_of, of_all, rows_in
+from driftcli.workflow.place import begin, kept_from_before
+from driftcli.workflow.portion import Portion
+from driftcli.workflow.runlog import RunLog, tell_of_mask
+from driftcli.workflow.shard import WHOLE, Shard, in_words
+from driftcli.workflow.steps import DETECT_STAGES, phase_shift_of_steps
+from driftcli.workflow.stream import Span
+from driftcli.workflow.work import Work, check_outputs
 
-_HEARD = 1 / 3  # of the noise level that three quarters of the slices don't exceed; noise itself changes less
-_FEWER = 4  # of the rows before the reference, every so many are enough for a threshold
+PEAKS = "detect_and_localize"  # what the journal and the spool of one pass are called
 
 
 def detect(
-    recording: Recording, settings: Settings, out: Path, work: Work, *, exclude_times: str | None = None
+    recording: Recording,
+    settings: Settings,
+    out: Path,
+    work: Work,
+    *,
+    exclude_times: str | None = None,
+    shard: Shard = WHOLE,
 ) -> dict[str, Any]:
     """Detect, select and localize the peaks of a recording and write them to `out` (HDF5).
 
     exclude_times: spans to leave out of the estimate beside those that are found, or the file that lists them.
+    shard: find and localize all peaks of that part only, for `merge` to select from and to write.
 
-    Returns the facts that went to `run.json`. Raises InputError when no peak is found.
+    Returns the facts that went to `run.json`, or of a shard what it did. Raises InputError when no peak is found.
     """
-    claim_outputs([out], recording.inputs.values(), work.overwrite)
+    check_outputs([out], recording.inputs.values())
+    work = within_memory(work, recording)
     _tell_of_different_signs(settings, work)
     excluded = mask_of_text(exclude_times, recording.sampling_frequency_hz, recording.num_samples)
-    log = RunLog("detect", out, recording.inputs, settings, DETECT_STAGES, work)
-    log.facts["recording"] = describe_recording(recording)
+    log = RunLog(
+        "detect",
+        out,
+        recording.inputs,
+        settings,
+        DETECT_STAGES,
+        work,
+        recording=recording,
+        options={"excluded": np.column_stack([excluded.starts, excluded.stops]).tolist()},
+    )
+    kept = kept_from_before([out], log, work)
+    if kept is not None:
+        return kept
     log.facts["phase_shift"] = phase_shift_of_steps(settings, recording)
+    with begin([out], out, log.identity, work, shard) as portion:
+        prepared = _prepared(recording, settings, portion, log, work)
+        labels = prepared.labels
+        log.facts["bad_channels"] = describe_labels(recording, labels)
+        if portion.done is not None:
+            return _told_of_shard(portion, work)
+        noise = Noise(prepared.noise_levels, prepared.noise_before_reference)
+        finder = PeakFinder(recording, settings, labels, noise, work)
+        if shard == WHOLE and settings["select"].method != "all":
+            found = _find_select_localize(finder, portion, excluded, log)
+        else:
+            with log.timed("detect and localize"):
+                found = _find_and_localize(finder, portion, shard)
+        if shard != WHOLE:
+            portion.mark_done(log.closed() | {"blocks": found.blocks, "columns": found.columns})
+            return _told_of_shard(portion, work)
+        return deliver_peaks(found, prepared, settings, excluded, portion, log, work)
+
+
+@dataclass(frozen=True)
+class Found:
+    """Peaks in order of time, with their locations, and how many there are.
+
+    detected: how many there were before some were selected. seen: spans that were flagged on the way. mask: what is to
+    be left out of the estimate, where that is known already. blocks: how many there are, for `run.json`.
+    """
+
+    parts: Iterable[Peaks]
+    count: int
+    columns: tuple[str, ...]
+    seen: list[Mask]
+    blocks: dict[str, int]
+    detected: int
+    mask: Mask | None = None
+
+
+def deliver_peaks(
+    found: Found,
+    prepared: Prepared,
+    settings: Settings,
+    excluded: Mask,
+    portion: Portion,
+    log: RunLog,
+    work: Work,
+) -> dict[str, Any]:
+    """Write `peaks.h5` and give it its name. Raises InputError where there are no peaks."""
+    facts = prepared.facts
+    mask = found.mask
+    if mask is None:
+        seen = mask_of(found.seen, settings, facts.num_samples, facts.breaks, facts.sampling_frequency_hz)
+        mask = merged([seen, excluded])
+    share = shares(mask, facts.num_samples)
+    if not found.count:
+        portion.forget()  # to go on would find none again
+        raise _no_peaks(found, prepared, settings, share["any"])
+    tell_of_mask(share, work.reporter)
+    peaks = portion.folder / portion.output.name
+    with log.timed("write"):
+        levels = of_all(prepared.noise_levels, prepared.labels)
+        write_peaks(peaks, found.parts, found.count, found.columns, facts, settings, levels, mask)
+    log.facts["mask"] = {"share": {name: round(each, 6) for name, each in share.items()}}
+    log.facts["checksums"] = {peaks.name: checksum_of(peaks)}
+    log.counts = {
+        "peaks": found.count,
+        "contacts": len(facts.geometry),
+        "samples": facts.num_samples,
+        "blocks": found.blocks,
+    }
+    closed = log.closed()
+    portion.deliver([peaks], {log.output.name: closed})
+    return {"output": str(log.output), **closed}
+
+
+def _prepared(recording: Recording, settings: Settings, portion: Portion, log: RunLog, work: Work) -> Prepared:
+    """Bad channels and noise levels, which an earlier process may have looked for."""
+    path = portion.folder / "prepared.h5"
+    if path.exists():
+        with suppress(InputError):  # it is damaged: made again
+            return read_prepared(path)
     with log.timed("bad channels"):
         labels = labels_of(recording, settings, work)
     tell_of_labels(recording, labels, work)
-    log.facts["bad_channels"] = describe_labels(recording, labels)
     with log.timed("noise levels"):
         noise = noise_of(recording.only(np.flatnonzero(labels == GOOD)), settings, work)
-    finder = PeakFinder(recording, settings, labels, noise, work)
-    facts = replace(facts_of(recording), labels=labels)
-    with PeakSpool(out.parent, finder.localizer.columns) as spool:
-        if settings["select"].method == "all":
-            with log.timed("detect and localize"):
-                finder.detect_and_localize(spool)
-            mask = merged([finder.mask(), excluded])
-        else:
-            with log.timed("detect and select"):
-                chosen, mask = finder.detect_and_select(out.parent, excluded)
-            _require_unmasked(chosen, finder, mask, recording)
-            with log.timed("localize"):
-                finder.localize(chosen, spool)
-        if not len(spool):
-            raise _no_peaks(settings, noise.levels, facts)
-        share = shares(mask, recording.num_samples)
-        tell_of_mask(share, work.reporter)
-        with log.timed("write"):
-            write_peaks(out, spool, facts, settings, _of_all(noise.levels, labels), mask)
-        log.facts["mask"] = {"share": {name: round(each, 6) for name, each in share.items()}}
-        log.counts = {"peaks": len(spool), "contacts": len(recording.geometry), "samples": recording.num_samples}
-    return log.write()
+    write_prepared(path, replace(facts_of(recording), labels=labels), settings, *noise)
+    return read_prepared(path)
 
 
-def _require_unmasked(chosen: Peaks, finder: PeakFinder, mask: Mask, recording: Recording) -> None:
-    """Raise InputError if there were peaks, but all of them in times that are left out."""
-    if finder.num_detected and not len(chosen):
-        share = shares(mask, recording.num_samples)["any"]
-        raise InputError(
-            f"all of the {finder.num_detected:,} peaks lie in times that are left out, {share:.2%} of the recording",
-            "see why with driftcli info, exclude less, or give --set mask.method=none",
-        )
+def _find_and_localize(finder: PeakFinder, portion: Portion, shard: Shard) -> Found:
+    """One pass: every block is read once for both."""
+    blocks = shard.blocks(finder.blocks())
+    return _collected(portion, PEAKS, finder.localizer.columns, finder.located, blocks, finder)
+
+
+def _find_select_localize(finder: PeakFinder, portion: Portion, excluded: Mask, log: RunLog) -> Found:
+    """Two passes: all peaks of the recording, then the choice among those that aren't masked is localized, for which
+    only the blocks that hold chosen peaks are read again."""
+    with log.timed("detect and select"):
+        found = _collected(portion, "detect", (), finder.detected, finder.blocks(), finder)
+        mask = merged([finder.mask_of(found.seen), excluded])
+        everything = joined_peaks([*found.parts])
+        chosen = everything.at(selected(everything, mask, finder.noise_levels, finder.settings))
+    with log.timed("localize"):
+        spans = [span for span in finder.blocks() if rows_in(chosen, span)]
+        columns = finder.localizer.columns
+        placed = _collected(portion, "localize", columns, partial(finder.located_again, chosen), spans, finder)
+    return replace(placed, blocks=found.blocks, detected=found.count, mask=mask)
+
+
+def _collected(
+    portion: Portion,
+    name: str,
+    columns: tuple[str, ...],
+    find: Callable[[Span], tuple[Peaks, Mask | None]],
+    spans: Sequence[Span],
+    finder: PeakFinder,
+) -> Found:
+    """What `find` gives for some blocks, and has given to an earlier process; columns: of the peaks' locations."""
+    rows, journal, spool = PeakRows(columns), portion.journal(name), portion.spool(name)
+    whole = {start for start, entry in journal.entries.items() if spool.get(Stored(*entry["stored"])) is not None}
+    journal.kept = len(whole)
+    if len(whole) < len(journal.entries):
+        told = f"{len(journal.entries) - len(whole)} blocks are not what was written: done again"
+        finder.reporter.message(told)
+
+    def work(span: Span) -> None:
+        journal.begin(span[0])
+        peaks, seen = find(span)
+        journal.record(span[0], {"stored": spool.put(rows.to_bytes(peaks)), "seen": _to_list(seen)})
+
+    left = [span for span in spans if span[0] not in whole]
+    for _ in finder.stream.map(work, left, finder.reporter, name.replace("_", " ")):
+        pass
+    return found_by([portion], name, columns, count_blocks(journal))
+
+
+def found_by(portions: Sequence[Portion], name: str, columns: tuple[str, ...], blocks: dict[str, int]) -> Found:
+    """What all portions of a piece of work have found, which are in order of time."""
+    rows = PeakRows(columns)
+    journals = [sorted(portion.entries(name).items()) for portion in portions]
+    entries = [entry for journal in journals for _, entry in journal]
+    count = rows.count(sum(entry["stored"][1] for entry in entries))
+
+    def parts() -> Iterator[Peaks]:
+        for portion, journal in zip(portions, journals, strict=True):
+            with portion.spool_to_read(name) as spool:
+                for start, entry in journal:
+                    data = spool.get(Stored(*entry["stored"]))
+                    if data is None:
+                        raise InputError(
+                            f"{spool.path} is damaged: the peaks from sample {start} on are not those that were found",
+                            "detect that part again with --overwrite",
+                        )
+                    yield rows.from_bytes(data)
+
+    seen = [_from_list(entry["seen"]) for entry in entries if entry["seen"]]
+    return Found(parts(), count, columns, seen, blocks, count)
+
+
+def _to_list(mask: Mask | None) -> list[list[int]]:
+    if mask is None:
+        return []
+    return [[int(value) for value in run] for run in zip(mask.starts, mask.stops, mask.reasons, strict=True)]
+
+
+def _from_list(runs: list[list[int]]) -> Mask:
+    starts, stops, reasons = np.array(runs, np.int64).T
+    return Mask(starts, stops, reasons.astype(np.uint8))
+
+
+def selected(peaks: Peaks, mask: Mask, noise_levels: NDArray[np.float64], settings: Settings) -> NDArray[np.int64]:
+    """Rows of the choice among the peaks that aren't masked. noise_levels: (C,) of all contacts."""
+    rows = np.flatnonzero(~contains(union(mask), peaks.sample_index))
+    left = peaks.at(rows)
+    stage = settings["select"]
+    kept = stage.module.select(left.sample_index, left.channel_index, left.amplitude, noise_levels, stage.parameters)
+    return np.asarray(rows[kept])
+
+
+def _told_of_shard(portion: Portion, work: Work) -> dict[str, Any]:
+    """What a shard that is done has to say."""
+    missing = portion.missing()
+    rest = f"not yet: {in_words(missing)}" if missing else "all are: driftcli merge makes one file of them"
+    work.reporter.message(f"shard {portion.shard} is done; {rest}")
+    return {"shard": str(portion.shard), "missing": [str(each) for each in missing]}
 
 
 def _tell_of_different_signs(settings: Settings, work: Work) -> None:
@@ -89,210 +264,23 @@ def _tell_of_different_signs(settings: Settings, work: Work) -> None:
         work.reporter.message(f"peaks are detected with peak_sign={detected} but localized with peak_sign={localized}")
 
 
-def _of_all(levels: NDArray[np.float64], labels: NDArray[np.uint8]) -> NDArray[np.float64]:
-    """(C,) noise levels of all contacts, NaN for those that aren't good."""
-    of_all = np.full(len(labels), np.nan)
-    of_all[labels == GOOD] = levels
-    return of_all
-
-
-class Noise(NamedTuple):
-    """Noise levels (C,), MAD: of the preprocessed traces, and of those before the common reference."""
-
-    levels: NDArray[np.float64]
-    before_reference: NDArray[np.float64]
-
-
-def noise_of(recording: Recording, settings: Settings, work: Work) -> Noise:
-    """Means over slices spread over the whole recording; those with hardly any of a contact's signal don't count."""
-    stream = Stream(
-        recording,
-        preprocess_steps(settings, recording),
-        0,
-        jobs=work.jobs,
-        chunk_s=work.chunk_s,
-        watch=lambda samples, first, traces, start: mad_noise_level(traces[::_FEWER]),
-    )
-
-    def level(span: Span) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        piece = stream.piece(*span)
-        return mad_noise_level(piece.traces[piece.first : piece.last]), piece.seen
-
-    slices = [stream.unbroken(span) for span in noise_slices(recording.num_samples, recording.sampling_frequency_hz)]
-    found = np.array(list(stream.map(level, slices, work.reporter, "noise levels")))
-    noise = Noise(_mean_where_heard(found[:, 0]), _mean_where_heard(found[:, 1]))
-    silent = np.flatnonzero(noise.levels == 0)
-    if silent.size:
-        numbers = ", ".join(map(str, recording.channel_numbers[silent[:10]])) + (", ..." if silent.size > 10 else "")
-        work.reporter.message(f"contacts without a signal hold no peaks: {silent.size} silent (channels {numbers})")
-    return noise
-
-
-def _mean_where_heard(levels: NDArray[np.float64]) -> NDArray[np.float64]:
-    """(C,) means of levels (N, C) over slices, less those that are far below the level of most others: a gap, or a
-    contact that is stuck, would bring the threshold of detection down for the whole recording."""
-    counting = levels >= _HEARD * np.quantile(levels, 0.75, axis=0)
-    return np.asarray((levels * counting).sum(axis=0) / counting.sum(axis=0))
-
-
-class PeakFinder:
-    """Runs the detector, the selection and the localizer of a preset over the stream, on the contacts that are good."""
-
-    def __init__(
-        self, recording: Recording, settings: Settings, labels: NDArray[np.uint8], noise: Noise, work: Work
-    ) -> None:
-        self._contacts = np.flatnonzero(labels == GOOD)
-        self._recording, self._work, self._noise = recording.only(self._contacts), work, noise
-        self._select, self._mask = settings["select"], settings["mask"]
-        context = (self._recording.geometry, recording.sampling_frequency_hz)
-        self.detector = settings["detect"].module.Detector(settings["detect"].parameters, *context, noise.levels)
-        self.localizer = settings["localize"].module.Localizer(settings["localize"].parameters, *context)
-        margin = max(self.detector.margin_samples, self.localizer.margin_samples)
-        self._steps = preprocess_steps(settings, self._recording)
-        self._seen: list[Mask] = []
-        self.num_detected = 0
-        self._stream = self._stream_with(margin, self._watch())
-        self._again = self._stream_with(margin, None)
-
-    def _stream_with(self, margin: int, watch: Watch | None) -> Stream:
-        work = self._work
-        return Stream(self._recording, self._steps, margin, jobs=work.jobs, chunk_s=work.chunk_s, watch=watch)
-
-    def _watch(self) -> Watch | None:
-        """What looks for spans to be left out while peaks are detected."""
-        if self._mask.method == "none":
-            return None
-        recording = self._recording
-        watcher = self._mask.module.Watcher(
-            self._mask.parameters,
-            recording.columns,
-            self._noise.before_reference,
-            num_columns=recording.num_columns,
-            dtype=recording.dtype,
-            gain_to_uv=recording.gain_to_uv,
-            full_scale=recording.full_scale,
+def _no_peaks(found: Found, prepared: Prepared, settings: Settings, masked: float) -> InputError:
+    if found.detected:
+        return InputError(
+            f"all of the {found.detected:,} peaks lie in times that are left out, {masked:.2%} of the recording",
+            "see why with driftcli info, exclude less, or give --set mask.method=none",
         )
-        watch: Watch = watcher.watch
-        return watch
-
-    def mask(self) -> Mask:
-        """What was seen while peaks were detected."""
-        if self._mask.method == "none":
-            return Mask()
-        recording = self._recording
-        context = (recording.num_samples, recording.breaks, self._mask.parameters, recording.sampling_frequency_hz)
-        found: Mask = self._mask.module.mask_of(self._seen, *context)
-        return found
-
-    def blocks(self) -> list[Span]:
-        """All blocks of the recording."""
-        return self._stream.blocks()
-
-    def unbroken(self, span: Span) -> Span:
-        """The longest part of a span that holds no break."""
-        return self._stream.unbroken(span)
-
-    def look(self, spans: Sequence[Span]) -> Mask:
-        """What is to be left out of the estimate in some spans without a break; peaks are not looked for."""
-        for seen in self._stream.map(lambda span: self._stream.piece(*span).seen, spans, self._work.reporter, "look"):
-            self._remember(seen)
-        return self.mask()
-
-    def detect_and_localize(self, spool: PeakSpool) -> None:
-        """One pass: every block is read once for both."""
-
-        for peaks in self.located(self.blocks()):
-            spool.append(self._of_all_contacts(peaks))
-
-    def located(self, spans: Sequence[Span]) -> Iterator[Peaks]:
-        """Localized peaks of each of some blocks; `mask` knows of what was seen there."""
-
-        def find(span: Span) -> tuple[Peaks, Mask | None]:
-            piece, rows, channels, amplitudes = self._detected(span)
-            return self._located(piece, rows, channels, amplitudes), piece.seen
-
-        for peaks, seen in self._stream.map(find, spans, self._work.reporter, "detect and localize"):
-            self._remember(seen)
-            yield peaks
-
-    def detect_and_select(self, folder: Path, excluded: Mask) -> tuple[Peaks, Mask]:
-        """First pass of two: all peaks of the recording, then the choice among those that aren't masked."""
-
-        with PeakSpool(folder, ()) as spool:
-            for peaks in self.detected(self.blocks()):
-                spool.append(peaks)
-            found = spool.read()
-        self.num_detected = len(found)
-        mask = merged([self.mask(), excluded])
-        left = np.flatnonzero(~contains(union(mask), found.sample_index))
-        found = Peaks(found.sample_index[left], found.channel_index[left], found.amplitude[left], {})
-        kept = self._select.module.select(
-            found.sample_index, found.channel_index, found.amplitude, self._noise.levels, self._select.parameters
-        )
-        return Peaks(found.sample_index[kept], found.channel_index[kept], found.amplitude[kept], {}), mask
-
-    def detected(self, spans: Sequence[Span]) -> Iterator[Peaks]:
-        """Peaks without a location of each of some blocks; `mask` knows of what was seen there."""
-
-        def find(span: Span) -> tuple[Peaks, Mask | None]:
-            piece, rows, channels, amplitudes = self._detected(span)
-            return Peaks(rows - piece.first + piece.start, channels, amplitudes, {}), piece.seen
-
-        for peaks, seen in self._stream.map(find, spans, self._work.reporter, "detect"):
-            self._remember(seen)
-            yield peaks
-
-    def localize(self, chosen: Peaks, spool: PeakSpool) -> None:
-        """Second pass of two: only the blocks that hold chosen peaks are read again."""
-        for peaks in self.located_again(chosen):
-            spool.append(self._of_all_contacts(peaks))
-
-    def located_again(self, chosen: Peaks) -> Iterator[Peaks]:
-        """The chosen peaks with their locations, block by block."""
-
-        def peaks_of(span: Span) -> slice:
-            return slice(*np.searchsorted(chosen.sample_index, span))
-
-        def locate(span: Span) -> Peaks:
-            piece, here = self._again.piece(*span), peaks_of(span)
-            rows = chosen.sample_index[here] - piece.start + piece.first
-            return self._located(piece, rows, chosen.channel_index[here], chosen.amplitude[here])
-
-        spans = [span for span in self._again.blocks() if peaks_of(span).start < peaks_of(span).stop]
-        return self._again.map(locate, spans, self._work.reporter, "localize")
-
-    def _remember(self, seen: Mask | None) -> None:
-        if seen is not None and len(seen):
-            self._seen.append(seen)
-
-    def _of_all_contacts(self, peaks: Peaks) -> Peaks:
-        """The same with the contacts' indices among all of the recording."""
-        return replace(peaks, channel_index=self._contacts[peaks.channel_index].astype(np.int32))
-
-    def _detected(self, span: Span) -> tuple[Piece, NDArray[np.int64], NDArray[np.int32], NDArray[np.float32]]:
-        piece = self._stream.piece(*span)
-        return piece, *self.detector(piece.traces, piece.first, piece.last)
-
-    def _located(
-        self, piece: Piece, rows: NDArray[np.int64], channels: NDArray[np.int32], amplitudes: NDArray[np.float32]
-    ) -> Peaks:
-        places = self.localizer(piece.traces, rows, channels)
-        location = {name: places[:, column] for column, name in enumerate(self.localizer.columns)}
-        return Peaks(rows - piece.first + piece.start, channels, amplitudes, location)
-
-
-def _no_peaks(settings: Settings, noise_levels: NDArray[np.float64], facts: RecordingFacts) -> InputError:
     threshold = settings["detect"].parameters.model_dump()["detect_threshold"]
-    level = float(np.median(noise_levels))
+    level, unit = float(np.median(prepared.noise_levels)), prepared.facts.amplitude_unit
     if level == 0:
-        alone = len(noise_levels) == 1 and settings["reference"].method != "none"
+        alone = len(prepared.noise_levels) == 1 and settings["reference"].method != "none"
         hint = "--set reference.method=none for a single contact" if alone else "another file, or check --dtype"
         return InputError(
             "no peaks found: the noise level of the preprocessed signal is 0, so there is no threshold", hint
         )
     return InputError(
         f"no peaks found: none crosses the threshold of {threshold:g} times the noise level "
-        f"(median {level:.3g} {facts.amplitude_unit}, so about {threshold * level:.3g} {facts.amplitude_unit})",
+        f"(median {level:.3g} {unit}, so about {threshold * level:.3g} {unit})",
         "check --num-channels, --dtype and the probe, or lower the threshold with "
         f"--set detect.detect_threshold={max(threshold / 2, 3):g}",
     )

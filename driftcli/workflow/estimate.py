@@ -20,9 +20,11 @@ from driftcli.reporter import Reporter
 from driftcli.store.motion import write_motion
 from driftcli.store.npz import read_npz_peaks
 from driftcli.store.peaks import PeaksByShank
+from driftcli.workflow.identity import checksum_of
+from driftcli.workflow.place import begin, kept_from_before
 from driftcli.workflow.runlog import RunLog, describe_motions, tell_of_mask
 from driftcli.workflow.steps import ESTIMATE_STAGES
-from driftcli.workflow.work import Work, claim_outputs
+from driftcli.workflow.work import Work, check_outputs
 
 # What the program takes before it has read anything: Python, the libraries, the compiled kernels.
 _PROGRAM_BYTES = 210e6
@@ -85,12 +87,28 @@ def estimate(
     Returns the facts that went to `run.json`. Raises InputError when the peaks can't be read or there are none, and
     UsageError for a span where the contacts say it and for an estimate that needs more memory than it may.
     """
-    claim_outputs([out], [source], work.overwrite)
+    check_outputs([out], [source])
     peaks = _open_npz(source, span_um) if source.suffix.lower() == ".npz" else _open_peaks(source, span_um, shanks)
     num_samples = round(peaks.duration_s * peaks.rate_hz)
     excluded = mask_of_text(exclude_times, peaks.rate_hz, num_samples)
     peaks = replace(peaks, mask=merged([Mask() if ignore_mask else peaks.mask, excluded]))
-    log = RunLog("estimate", out, {"peaks": source}, settings, ESTIMATE_STAGES, work)
+    log = RunLog(
+        "estimate",
+        out,
+        {"peaks": source},
+        settings,
+        ESTIMATE_STAGES,
+        work,
+        options={
+            "span_um": span_um,
+            "shanks": shanks,
+            "excluded": np.column_stack([excluded.starts, excluded.stops]).tolist(),
+            "ignore_mask": ignore_mask,
+        },
+    )
+    kept = kept_from_before([out], log, work)
+    if kept is not None:
+        return kept
     timeline = peaks.timeline(bin_s_of(settings))
     _tell_of_short_files(timeline, work)
     share = shares(peaks.mask, num_samples)
@@ -100,13 +118,17 @@ def estimate(
     if with_peaks:
         needed = Memory.of(with_peaks, timeline.duration_s, settings["estimate"], work.jobs)
         needed.tell_or_refuse(work, f", {sum(count for _, count in with_peaks):,} peaks")
-    with log.timed("estimate"):
-        motions = _estimate_shanks(peaks.shanks, timeline, settings, work)
-    write_motion(out, motions, peaks.duration_s, peaks.facts, settings, peaks.mask, peaks.rate_hz)
-    log.facts["mask"] = {"share": {name: round(each, 6) for name, each in share.items()}}
-    log.facts["shanks"] = shanks
-    log.counts = {"peaks": sum(data.count for data in peaks.shanks.values()), **describe_motions(motions)}
-    return log.write()
+    with begin([out], out, log.identity, work) as portion:
+        with log.timed("estimate"):
+            motions = _estimate_shanks(peaks.shanks, timeline, settings, work)
+        motion = portion.folder / out.name
+        write_motion(motion, motions, peaks.duration_s, peaks.facts, settings, peaks.mask, peaks.rate_hz)
+        log.facts["mask"] = {"share": {name: round(each, 6) for name, each in share.items()}}
+        log.facts["checksums"] = {motion.name: checksum_of(motion)}
+        log.counts = {"peaks": sum(data.count for data in peaks.shanks.values()), **describe_motions(motions)}
+        facts = log.closed()
+        portion.deliver([motion], {out.name: facts})
+    return {"output": str(out), **facts}
 
 
 def _tell_of_short_files(timeline: Timeline, work: Work) -> None:
@@ -262,10 +284,14 @@ class _ShankReporter(Reporter):
 
     def __init__(self, reporter: Reporter, shanks: tuple[int, ...], done: int, total: int) -> None:
         self._reporter, self._done, self._total = reporter, done, total
+        self._shanks = shanks
         self._name = f"shank {shanks[0]}: " if total > 1 else ""
 
     def message(self, text: str) -> None:
         self._reporter.message(self._name + text)
+
+    def note(self, event: str, **facts: Any) -> None:
+        self._reporter.note(event, **{**facts, "shanks": self._shanks})
 
     def progress(self, stage: str, done: float, total: float, recording_s: float = 0.0) -> None:
         self._reporter.progress(stage, self._done + done / total, self._total)

@@ -18,7 +18,7 @@ from driftcli.store.motion_csv import SPREADSHEET_ROWS, write_csv_motion
 from driftcli.store.motion_kilosort import write_kilosort_probe
 from driftcli.store.motion_npz import write_npz_motion
 from driftcli.store.motion_spikeinterface import claim_folder, write_spikeinterface_motion
-from driftcli.workflow.apply import corrected_columns
+from driftcli.workflow.corrector import corrected_columns
 from driftcli.workflow.runlog import RunLog
 from driftcli.workflow.work import Work, claim_outputs
 

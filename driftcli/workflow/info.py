@@ -20,9 +20,9 @@ from driftcli.reporter import Reporter
 from driftcli.workflow.contacts import any_labels_of
 from driftcli.workflow.cost import Looked, cost_of
 from driftcli.workflow.describe import describe, describe_bad, describe_probe
-from driftcli.workflow.detect import Noise, PeakFinder, noise_of
 from driftcli.workflow.estimate import Shanks, foresee_memory
 from driftcli.workflow.outputs import default_name, outputs_of
+from driftcli.workflow.peak_finder import Noise, PeakFinder, noise_of
 from driftcli.workflow.stream import Span
 from driftcli.workflow.work import Work
 
@@ -47,25 +47,32 @@ def info(
     """
     outputs_of(recording, folder / default_name(recording), dtype)
     foresee_memory(recording, settings, replace(work, reporter=Reporter()), shanks)
-    _warm_up(recording, settings, work)
-    began = time.perf_counter()
-    labels = any_labels_of(recording, settings, work)
+    labels, looked = look(recording, settings, work)
     facts: dict[str, Any] = {
         "recording": describe(recording, settings),
         "probe": describe_probe(recording, labels),
         "bad_channels": describe_bad(recording, labels),
         "preset": settings.to_dict(),
     }
-    if (labels != GOOD).all():
+    if looked is None:
         return {**facts, "noise": None, "mask": None, "cost": None}
-    noise = _noise(recording, settings, labels, work)
-    looked = Looked(labels, noise, time.perf_counter() - began)
     return {
         **facts,
-        "noise": _describe_noise(recording, noise),
+        "noise": _describe_noise(recording, looked.noise),
         "mask": _mask(recording, settings, looked, work, full),
         "cost": cost_of(recording, settings, looked, folder, work, dtype=dtype, shanks=shanks),
     }
+
+
+def look(recording: Recording, settings: Settings, work: Work) -> tuple[NDArray[np.uint8], Looked | None]:
+    """What a run begins with: the labels (C,) of the contacts, and all of it if any of them is good."""
+    _warm_up(recording, settings, work)
+    began = time.perf_counter()
+    labels = any_labels_of(recording, settings, work)
+    if (labels != GOOD).all():
+        return labels, None
+    noise = _noise(recording, settings, labels, work)
+    return labels, Looked(labels, noise, time.perf_counter() - began)
 
 
 def _warm_up(recording: Recording, settings: Settings, work: Work) -> None:

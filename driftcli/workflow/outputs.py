@@ -18,6 +18,7 @@ from driftcli.recording.meta import Meta
 from driftcli.recording.mtscomp import HEADER_SUFFIX, SUFFIX
 from driftcli.recording.recording import Recording
 from driftcli.recording.spikeglx_out import channel_numbers, corrected_meta, corrected_name, joined_name, require_name
+from driftcli.workflow.portion import final
 from driftcli.workflow.steps import phase_shift_facts
 
 
@@ -143,7 +144,7 @@ def meta_of(output: Output, corrected: Corrected, settings: Settings, motion_pat
         SHIFTED_KEY: _note_on_shifts(settings, recording),
         **_notes_on_contacts(corrected, recording, meta),
     }
-    name = output.binary.with_suffix(".bin")  # the meta of a compressed binary is that of what it holds
+    name = final(output.binary).with_suffix(".bin")  # the meta of a compressed binary is that of what it holds
     return corrected_meta(_from_first_sample(recording, meta), name, corrected.columns, recording.num_samples, notes)
 
 

@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from driftcli.files import require_room
+from driftcli.files import atomic, refuse_existing, require_room
 from driftcli.model import Settings
 from driftcli.recording.recording import Recording
 from driftcli.workflow.apply import apply
 from driftcli.workflow.detect import detect
 from driftcli.workflow.estimate import Shanks, estimate, foresee_memory
 from driftcli.workflow.outputs import default_name, outputs_of
-from driftcli.workflow.work import Work, claim_outputs
+from driftcli.workflow.place import begin
+from driftcli.workflow.portion import ALL_OUTPUTS, IDENTITY, final, go_on_delivering, work_folder
+from driftcli.workflow.runlog import RunLog, add_to_run_log, outputs_in_run_log
+from driftcli.workflow.work import RUN_LOG, Work, check_outputs
 
 PEAKS, MOTION = "peaks.h5", "motion.h5"
+_BLOCK_BYTES = 512  # of which st_blocks counts
 _SHARE_OF_PEAKS = 0.02  # of the recording's size, more than peaks.h5 and its spool took on any recording tried
 
 
@@ -48,17 +56,99 @@ def run(
 ) -> dict[str, dict[str, Any]]:
     """Correct a recording: peaks, motion, corrected binary (for SpikeGLX with its meta) and its probe go to `folder`.
 
-    The options are those of the verbs. Returns the facts of each verb that went to `run.json`. Raises UsageError before
-    anything is done where the estimate will need more memory than it may, however many peaks there are.
+    The options are those of the verbs. All outputs get their names when the last one is whole. Returns the facts of
+    each verb that went to `run.json`. Raises UsageError before anything is done where the estimate will need more
+    memory than it may, however many peaks there are.
     """
-    corrected = folder if split else folder / default_name(recording, compress=compress)
-    peaks, motion = folder / PEAKS, folder / MOTION
-    outputs = outputs_of(recording, corrected, dtype, split=split, compress=compress)
-    require_room(folder, needed_bytes(recording, dtype, compress))
+    outputs = _outputs(recording, folder, dtype, split=split, compress=compress)
+    check_outputs(outputs, recording.inputs.values())
+    whole = folder / ALL_OUTPUTS
+    log = RunLog("run", whole, recording.inputs, settings, settings.stages, work, recording=recording)
+    if work.resume:
+        go_on_delivering(whole)  # what it moves takes no more room
+    if not (work.resume and all(file.exists() for file in outputs)):
+        require_room(folder, needed_bytes(recording, dtype, compress) - taken_bytes(whole, work, outputs))
     foresee_memory(recording, settings, work, shanks)
-    claim_outputs([peaks, motion, *outputs.files], recording.inputs.values(), work.overwrite)
-    return {
-        "detect": detect(recording, settings, peaks, work, exclude_times=exclude_times),
-        "estimate": estimate(peaks, settings, motion, work, shanks=shanks),
-        "apply": apply(recording, motion, settings, corrected, work, dtype=dtype, split=split, compress=compress),
-    }
+    with begin(outputs, whole, log.identity, work, takes_in=True) as portion:
+        stage = portion.folder
+        may_overwrite = work.overwrite or portion.may_overwrite
+        if work.resume and not (portion.goes_on and may_overwrite):
+            _take_what_is_there(outputs, stage)
+        inside = replace(work, resume=True, overwrite=may_overwrite)
+        corrected = stage if split else stage / default_name(recording, compress=compress)
+        peaks, motion = stage / PEAKS, stage / MOTION
+        try:
+            facts = {
+                "detect": detect(recording, settings, peaks, inside, exclude_times=exclude_times),
+                "estimate": estimate(peaks, settings, motion, inside, shanks=shanks),
+                "apply": apply(
+                    recording, motion, settings, corrected, inside, dtype=dtype, split=split, compress=compress
+                ),
+            }
+        finally:
+            portion.worth_keeping = _holds_more(stage, folder)
+        portion.deliver([stage / file.name for file in outputs], outputs_in_run_log(stage))
+    return {verb: {**fact, "output": str(final(Path(fact["output"])))} for verb, fact in facts.items()}
+
+
+def taken_bytes(output: Path, work: Work, outputs: Iterable[Path] = ()) -> int:
+    """Room on the disk that --resume need not find again: that of unfinished work, and of outputs that are there."""
+    if not work.resume:
+        return 0
+    there = {file.stat().st_ino: file for file in [*work_folder(output).rglob("*"), *outputs] if file.is_file()}
+    return sum(file.stat().st_blocks * _BLOCK_BYTES for file in there.values())
+
+
+def _outputs(recording: Recording, folder: Path, dtype: str | None, *, split: bool, compress: bool) -> list[Path]:
+    """All files that a run leaves but for `run.json`; the last one is the mark of a whole run."""
+    corrected = folder if split else folder / default_name(recording, compress=compress)
+    outputs = outputs_of(recording, corrected, dtype, split=split, compress=compress)
+    return [folder / PEAKS, folder / MOTION, *reversed(outputs.files)]
+
+
+def _take_what_is_there(outputs: list[Path], stage: Path) -> None:
+    """Outputs that are there already are kept if they are of this work: the verbs look at that. Raises OutputError
+    for those that work in the stage would replace.
+
+    Of an output that lost one of its files, all are made anew. First what is known of them: a kill must leave no output
+    of which nothing is known.
+    """
+    folder = outputs[0].parent
+    log = outputs_in_run_log(folder)
+    sets = [set(facts.get("checksums", ())) for facts in log.values()]
+    incomplete = {name for names in sets if not all((folder / name).exists() for name in names) for name in names}
+    there = [file for file in outputs if file.exists() and not _is_taken(file, stage) and file.name not in incomplete]
+    for file in there:
+        together = next((names for names in sets if file.name in names), {file.name})
+        if any((stage / name).exists() or work_folder(stage / name).exists() for name in together):
+            refuse_existing(file, overwrite=False)
+    if there:
+        names = {file.name for file in there}
+        add_to_run_log(stage, {name: facts for name, facts in log.items() if name in names})
+    for file in there:
+        _link(file, stage / file.name)
+
+
+def _is_taken(file: Path, stage: Path) -> bool:
+    name = stage / file.name
+    return name.exists() and name.samefile(file)
+
+
+def _holds_more(stage: Path, folder: Path) -> bool:
+    """Whether there is any work in the stage that isn't in the folder, too."""
+    try:
+        new = [path for path in stage.iterdir() if path.name not in (IDENTITY, RUN_LOG)]
+        return any(
+            path.is_dir() or not (folder / path.name).exists() or not path.samefile(folder / path.name) for path in new
+        )
+    except OSError:  # a disk that has gone away tells nothing, and may come back
+        return True
+
+
+def _link(file: Path, name: Path) -> None:
+    """Give a file a second name, or where the file system can't, copy it."""
+    try:
+        os.link(file, name)
+    except OSError:
+        with atomic(name) as temporary:
+            shutil.copy2(file, temporary)

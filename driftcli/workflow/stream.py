@@ -76,6 +76,15 @@ class Scratch(threading.local):
         return self._kept[name][:size].view(dtype).reshape(shape)
 
 
+def blocks_of(num_samples: int, breaks: NDArray[np.int64]) -> list[Span]:
+    """The fixed grid: (start, stop) of every block of a recording."""
+    return [
+        (start, min(start + BLOCK_SAMPLES, last))
+        for first, last in pairwise([0, *breaks.tolist(), num_samples])
+        for start in range(first, last, BLOCK_SAMPLES)
+    ]
+
+
 class Stream:
     """Hands out preprocessed pieces of a recording and runs work over them in threads.
 
@@ -109,11 +118,7 @@ class Stream:
 
     def blocks(self) -> list[Span]:
         """The fixed grid: (start, stop) of every block of the recording."""
-        return [
-            (start, min(start + BLOCK_SAMPLES, last))
-            for first, last in pairwise(self._bounds.tolist())
-            for start in range(first, last, BLOCK_SAMPLES)
-        ]
+        return blocks_of(self.recording.num_samples, self.recording.breaks)
 
     def unbroken(self, span: Span) -> Span:
         """The longest part of a span that holds no break."""

@@ -333,6 +333,10 @@ def test_a_full_disk_is_told_and_leaves_what_was_there(recording):
     assert done.returncode == 4, done.stderr
     assert "cannot write" in done.stderr
     assert [(folder / name).read_bytes() for name in outputs] == before
+    assert {file.name for file in folder.iterdir()} == {*outputs, "run.json", ".run.work"}
+    assert "--resume goes on" in done.stderr
+    assert driftcli("run", binary, "--probe", probe, *FAST, "--resume").returncode == 0
+    assert [(folder / name).read_bytes() for name in outputs] == before
     assert {file.name for file in folder.iterdir()} == {*outputs, "run.json"}
 
 
@@ -347,7 +351,7 @@ def test_a_signal_ends_cleanly_in_the_middle_of_writing(tmp_path, data, number, 
     command = [sys.executable, "-m", "driftcli", "run", str(binary), "--probe", str(probe), *FAST, "--overwrite"]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     end = time.monotonic() + 120
-    while not list(folder.glob(".corrected.part*")) and time.monotonic() < end:
+    while not (folder / ".run.work/1-of-1/.corrected.bin.work/corrected.bin").exists() and time.monotonic() < end:
         time.sleep(0.002)
     assert process.poll() is None
     os.kill(process.pid, number)
@@ -355,7 +359,31 @@ def test_a_signal_ends_cleanly_in_the_middle_of_writing(tmp_path, data, number, 
     assert process.returncode == code, told
     assert "Traceback" not in told
     assert (folder / "corrected.bin").read_text() == "of an earlier run"
-    assert {file.name for file in folder.iterdir()} == {"peaks.h5", "motion.h5", "run.json", "corrected.bin"}
+    assert {file.name for file in folder.iterdir()} == {"corrected.bin", ".run.work"}
+    assert driftcli(*command[3:], "--resume").returncode == 0
+    assert {file.name for file in folder.iterdir()} == {
+        "peaks.h5",
+        "motion.h5",
+        "run.json",
+        "corrected.bin",
+        "probe.json",
+    }
+
+
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGINT], ids=["HUP", "INT"])
+def test_a_signal_that_is_ignored_stays_ignored(tmp_path, data, number):
+    """As nohup sets it for a closed terminal, and shells for what scripts run in the background."""
+    binary, probe = small_recording.write(tmp_path, np.tile(data, (20, 1)))
+    command = [sys.executable, "-m", "driftcli", "run", str(binary), "--probe", str(probe), *FAST]
+    process = subprocess.Popen(
+        command, stderr=subprocess.PIPE, text=True, preexec_fn=lambda: signal.signal(number, signal.SIG_IGN)
+    )
+    while process.poll() is None and not (tmp_path / "rec.driftcli/.run.work").exists():
+        time.sleep(0.002)
+    assert process.poll() is None
+    os.kill(process.pid, number)
+    _, told = process.communicate(timeout=60)
+    assert process.returncode == 0, told
 
 
 @pytest.fixture

@@ -14,8 +14,9 @@ from driftcli.model import MASK_REASONS
 from driftcli.store.motion import read_motion
 from driftcli.store.peaks import read_peaks
 from driftcli.workflow.apply import apply
-from driftcli.workflow.detect import detect, noise_of
+from driftcli.workflow.detect import detect
 from driftcli.workflow.estimate import estimate, foresee_memory
+from driftcli.workflow.peak_finder import noise_of
 from driftcli.workflow.work import Work
 
 DREDGE = presets.load("dredge_fast")

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 import resource
 from dataclasses import replace
 
@@ -13,10 +14,11 @@ import make_spikeglx
 import small_recording
 from driftcli import presets
 from driftcli.errors import InputError, OutputError, UsageError
+from driftcli.files import write_error
 from driftcli.model import Motion
 from driftcli.recording.facts import facts_of
 from driftcli.recording.mtscomp import CompressedSamples
-from driftcli.recording.mtscomp_out import CompressedWriter
+from driftcli.recording.mtscomp_out import CompressedFile
 from driftcli.recording.open import open_recording
 from driftcli.reporter import Reporter
 from driftcli.store.motion import read_motion, write_motion
@@ -519,7 +521,7 @@ def test_a_meta_that_cannot_be_written_leaves_none_of_the_outputs(
     before = {}
     if old:
         apply(recording, motion, settings, out, Work(), **way)
-        before = {file.name: file.read_bytes() for file in (tmp_path / "out").iterdir()}
+        before = visible(tmp_path / "out")
         motion, settings = write(tmp_path / "other.h5", stepping([9_000]), recording)
     made, count = sinks.format_meta, []
 
@@ -533,25 +535,37 @@ def test_a_meta_that_cannot_be_written_leaves_none_of_the_outputs(
     with pytest.raises(OutputError if isinstance(error, OSError) else KeyboardInterrupt):
         apply(recording, motion, settings, out, Work(overwrite=True), **way)
     assert len(count) == calls
-    assert {file.name: file.read_bytes() for file in (tmp_path / "out").iterdir()} == before
+    assert visible(tmp_path / "out") == before
+    monkeypatch.undo()
+    apply(recording, motion, settings, out, Work(resume=True), **way)
+    apply(recording, motion, settings, out_of(tmp_path / "undisturbed", recording, way), Work(), **way)
+    assert visible(tmp_path / "out") == visible(tmp_path / "undisturbed")
+    assert not list((tmp_path / "out").glob(".*"))
+
+
+def visible(folder):
+    """What the files of a folder hold, but for those that are being made, the log, which tells times, and what a meta
+    says of where it is."""
+    files = [file for file in folder.iterdir() if file.name[0] != "." and file.name != "run.json"]
+    return {file.name: re.sub(rb"fileName=.*", b"", file.read_bytes()) for file in files}
 
 
 @pytest.mark.parametrize("calls", [1, 3])
 def test_a_header_that_cannot_be_written_leaves_none_of_the_outputs(tmp_path, of_set, monkeypatch, calls):
     recording, motion, settings = of_set
-    made, count = CompressedWriter._write_header, []
+    made, count = CompressedFile.finish, []
 
-    def full(writer):
-        count.append(writer)
+    def full(file, sha1):
+        count.append(file)
         if len(count) == calls:
-            raise OSError(28, "No space left on device")
-        made(writer)
+            raise write_error(file.header_path, OSError(28, "No space left on device"))
+        made(file, sha1)
 
-    monkeypatch.setattr(CompressedWriter, "_write_header", full)
+    monkeypatch.setattr(CompressedFile, "finish", full)
     with pytest.raises(OutputError, match="No space left"):
         apply(recording, motion, settings, tmp_path / "out", Work(), split=True, compress=True)
     assert len(count) == calls
-    assert not list((tmp_path / "out").iterdir())
+    assert visible(tmp_path / "out") == {}
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -565,7 +579,7 @@ def test_a_chunk_that_is_corrupt_leaves_none_of_the_outputs(tmp_path, of_set, pa
     with pytest.raises(InputError, match=r"chunk 3 \(samples 18000 to 24000\) of .*made_g0_t2.* is corrupt") as caught:
         apply(recording, motion, settings, out_of(tmp_path / "out", recording, way), Work(jobs=2), **way)
     assert caught.value.hint
-    assert not list((tmp_path / "out").iterdir())
+    assert visible(tmp_path / "out") == {}
 
 
 @pytest.mark.parametrize("suffix", [".bin", ".meta"])
