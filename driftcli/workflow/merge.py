@@ -21,7 +21,7 @@ from driftcli.store.peaks import joined_peaks
 from driftcli.store.prepared import Prepared, read_prepared
 from driftcli.workflow.detect import PEAKS, Found, deliver_peaks, found_by, selected
 from driftcli.workflow.peak_finder import mask_of, of_all
-from driftcli.workflow.place import disk_errors, require_size
+from driftcli.workflow.place import disk_errors, require_size, sweep
 from driftcli.workflow.portion import Portion, go_on_delivering, portions_of
 from driftcli.workflow.runlog import RunLog, outputs_in_run_log
 from driftcli.workflow.shard import in_words
@@ -48,6 +48,7 @@ def _whole(out: Path, work: Work) -> dict[str, Any] | None:
     known = outputs_in_run_log(out.parent).get(out.name)
     if known is None or not out.exists() or portions_of(out):
         return None
+    sweep(out)
     require_size(out, known)
     work.reporter.message(f"{out.name} is whole: kept as it is")
     return {"output": str(out), **known}

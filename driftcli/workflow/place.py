@@ -46,7 +46,7 @@ def kept_from_before(files: Sequence[Path], log: RunLog, work: Work) -> Json | N
         go_on_delivering(log.output)
         if not all(os.path.lexists(file) for file in files) or _is_begun(log.output):
             return None
-        _sweep(log.output)
+        sweep(log.output)
         facts = outputs_in_run_log(log.output.parent).get(log.output.name)
         try:
             facts = require_whole(files, facts, log, work)
@@ -80,7 +80,7 @@ def _is_begun(output: Path) -> bool:
     return any(portion.identity for portion in portions_of(output))
 
 
-def _sweep(output: Path) -> None:
+def sweep(output: Path) -> None:
     """Remove the folder of work that was not begun, or is over. Raises OutputError where a process is about to."""
     place = work_folder(output)
     if place.is_dir():

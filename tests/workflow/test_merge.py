@@ -290,6 +290,7 @@ def test_what_is_merged_stays(tmp_path, recording):
     merge(out, Work())
     before = out.stat().st_mtime_ns
     merge(out, Work())
+    portion.work_folder(out).mkdir()  # as a kill leaves it that comes when all is done
     merge(out, Work(resume=True))
     detect_shards(recording, settings_of(), out, 2, work=Work(resume=True))
     assert out.stat().st_mtime_ns == before
