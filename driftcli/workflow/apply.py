@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import AbstractContextManager, ExitStack, closing
 from pathlib import Path
 from typing import Any
 
@@ -124,8 +124,10 @@ class _Correction:
             journal, spool = self._portion.journal(_JOURNAL), self._portion.spool(_SPOOL)
             spans = shard.blocks(self._corrector.blocks())
             with self._log.timed("apply"), self._sinks(spool, {self._portion.folder.name: spool}) as sinks:
-                for _ in self._corrector.fill(list(zip(self._outputs.binaries, sinks, strict=True)), spans, journal):
-                    pass
+                outputs = list(zip(self._outputs.binaries, sinks, strict=True))
+                with closing(self._corrector.fill(outputs, spans, journal)) as entries:
+                    for _ in entries:
+                        pass
             binaries = [self._portion.place / output.binary.name for output in self._outputs.binaries]
             self._portion.mark_done({"blocks": count_blocks(journal)}, [path for path in binaries if path.exists()])
         missing = self._portion.missing()
@@ -156,10 +158,11 @@ class _Correction:
         binaries, clipped = self._outputs.binaries, 0
         puts: list[list[Put]] = [[] for _ in binaries]
         with self._sinks(own, spools) as sinks:
-            for entry in self._corrector.fill(list(zip(binaries, sinks, strict=True)), None, journal):
-                clipped += entry["clipped"]
-                for index, put in entry["puts"]:
-                    puts[index].append(put)
+            with closing(self._corrector.fill(list(zip(binaries, sinks, strict=True)), None, journal)) as entries:
+                for entry in entries:
+                    clipped += entry["clipped"]
+                    for index, put in entry["puts"]:
+                        puts[index].append(put)
             finished = [sink.finish(of_sink) for sink, of_sink in zip(sinks, puts, strict=True)]
         return {name: sums for each in finished for name, sums in each.items()}, clipped
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import closing
 from typing import Any, cast
 
 import numpy as np
@@ -86,7 +87,7 @@ class Corrector:
 
     def fill(
         self, sinks: list[tuple[Output, Sink]], spans: Sequence[Span] | None = None, journal: Journal | None = None
-    ) -> Iterator[Entry]:
+    ) -> Generator[Entry, None, None]:
         """Correct all blocks, or some, into the sinks; yield in order what became of each.
 
         journal: learns of each block as soon as it is in its place. Those that it knows, and that are in their place,
@@ -104,10 +105,11 @@ class Corrector:
             return entry, [(sink, each.copy()) for sink, each in rows if hashed and sink.hashed]
 
         blocks = stream.blocks() if spans is None else spans
-        for entry, rows in stream.map(correct, blocks, self._work.reporter, "apply"):
-            for sink, each in rows:
-                sink.hash(each)
-            yield entry
+        with closing(stream.map(correct, blocks, self._work.reporter, "apply")) as corrected:
+            for entry, rows in corrected:
+                for sink, each in rows:
+                    sink.hash(each)
+                yield entry
 
     def _stream(self, chunk_s: float) -> Stream:
         return Stream(self.recording, self._steps, 0, jobs=self._work.jobs, chunk_s=chunk_s)

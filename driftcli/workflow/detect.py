@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -202,8 +202,9 @@ def _collected(
         journal.record(span[0], {"stored": spool.put(rows.to_bytes(peaks)), "seen": _to_list(seen)})
 
     left = [span for span in spans if span[0] not in whole]
-    for _ in finder.stream.map(work, left, finder.reporter, name.replace("_", " ")):
-        pass
+    with closing(finder.stream.map(work, left, finder.reporter, name.replace("_", " "))) as blocks:
+        for _ in blocks:
+            pass
     return found_by([portion], name, columns, count_blocks(journal))
 
 

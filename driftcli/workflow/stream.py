@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import pairwise
 from typing import Any, NamedTuple, Protocol, TypeVar
@@ -165,11 +165,12 @@ class Stream:
 
     def map(
         self, work: Callable[[Span], Result], spans: Sequence[Span], reporter: Reporter, stage: str
-    ) -> Iterator[Result]:
+    ) -> Generator[Result, None, None]:
         """Run `work` over all spans in threads and yield its results in order of the spans.
 
         Each thread takes a chunk of spans at a time; only a few chunks are under way at once. When the caller stops
-        early or an exception strikes, threads end with the block they are at.
+        early or an exception strikes, threads end with the block they are at. An exception may strike outside of the
+        generator, too: where threads use what ends with the caller, `closing` it has them end first.
         """
         if not spans:
             return
@@ -177,13 +178,16 @@ class Stream:
         progress = _Progress(reporter, stage, self.recording.sampling_frequency_hz, spans)
         chunks = (spans[i : i + self._chunk_blocks] for i in range(0, len(spans), self._chunk_blocks))
 
+        at_work = _AtWork()
+
         def run(chunk: Sequence[Span]) -> list[Result]:
             results = []
-            for span in chunk:
-                if stop.is_set():
-                    break
-                results.append(work(span))
-                progress.add(span)
+            with at_work:
+                for span in chunk:
+                    if stop.is_set():
+                        break
+                    results.append(work(span))
+                    progress.add(span)
             return results
 
         with ThreadPoolExecutor(self._jobs, thread_name_prefix="driftcli") as pool:
@@ -193,6 +197,7 @@ class Stream:
             finally:
                 stop.set()
                 pool.shutdown(cancel_futures=True)
+                at_work.wait()
 
 
 def _in_order(
@@ -208,6 +213,28 @@ def _in_order(
         waiting.append(pool.submit(run, chunk))
     while waiting:
         yield waiting.popleft().result()
+
+
+class _AtWork:
+    """Counts the threads that are at a chunk. A pool does not know of a thread that it was just starting when a signal
+    struck, and would not wait for it."""
+
+    def __init__(self) -> None:
+        self._count, self._changed = 0, threading.Condition()
+
+    def __enter__(self) -> None:
+        with self._changed:
+            self._count += 1
+
+    def __exit__(self, *_: object) -> None:
+        with self._changed:
+            self._count -= 1
+            self._changed.notify_all()
+
+    def wait(self) -> None:
+        """Until none is."""
+        with self._changed:
+            self._changed.wait_for(lambda: not self._count)
 
 
 class _Progress:
