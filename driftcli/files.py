@@ -68,7 +68,7 @@ def require_room(folder: Path | str, size_bytes: int) -> None:
     folder, free = Path(folder).absolute(), free_bytes(folder)
     if size_bytes > free:
         raise OutputError(
-            f"no room on the disk of {folder}: {_readable(size_bytes)} needed, {_readable(free)} free",
+            f"no room on the disk of {folder}: {readable_size(size_bytes)} needed, {readable_size(free)} free",
             "free some space or write to another disk",
         )
 
@@ -111,7 +111,8 @@ def _sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def _readable(size_bytes: float) -> str:
+def readable_size(size_bytes: float) -> str:
+    """`1.5 GB`, in units of 1000."""
     for unit in ("bytes", "kB", "MB", "GB"):
         if size_bytes < 1000:
             return f"{size_bytes:.3g} {unit}"

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from driftcli.cli.show import count_of, seconds
+from driftcli.files import readable_size
 
 _MOST_FILES, _MOST_SPANS, _MOST_CHANNELS = 8, 10, 20
 Facts = Mapping[str, Any]
@@ -34,7 +35,7 @@ def info_rows(facts: Facts) -> dict[str, str]:
 def _format(recording: Facts) -> str:
     compressed = ", compressed by mtscomp" if recording["compressed"] else ""
     files = count_of(len(recording["files"]), "file")
-    return f"{recording['format']}, {recording['dtype']}{compressed}, {files}, {_size(recording['size_bytes'])}"
+    return f"{recording['format']}, {recording['dtype']}{compressed}, {files}, {readable_size(recording['size_bytes'])}"
 
 
 def _files(recording: Facts) -> dict[str, str]:
@@ -156,21 +157,17 @@ def _cost(cost: Facts, recording: Facts) -> dict[str, str]:
     steps = [f"{name} {seconds(value)}" for name, value in times.items() if value is not None and name != "total"]
     without = "" if times["estimate"] is not None else "the estimate and "
     speed = recording["duration_s"] / times["total"]
-    room = f"{_size(disk['free'])} free" if disk["enough"] else f"too little: {_size(disk['free'])} free"
+    room = (
+        f"{readable_size(disk['free'])} free" if disk["enough"] else f"too little: {readable_size(disk['free'])} free"
+    )
+    sizes = {name: readable_size(n_bytes) for name, n_bytes in memory.items()}
     return {
         "a run takes": f"about {seconds(times['total'])} ({speed:.2g} × real time, {count_of(cost['jobs'], 'job')}), "
         f"without {without}what the disk takes to write",
         "of which": ", ".join(steps),
-        "memory": f"about {_size(memory['most'])}: {_size(memory['streaming'])} for detect and apply, "
-        f"{_size(memory['estimate'])} for the estimate of about {cost['peaks']:,} peaks",
-        "disk": f"up to {_size(disk['corrected'])} for the corrected binary and {_size(disk['peaks'])} for the peaks; "
+        "memory": f"about {sizes['most']}: {sizes['streaming']} for detect and apply, "
+        f"{sizes['estimate']} for the estimate of about {cost['peaks']:,} peaks",
+        "disk": f"up to {readable_size(disk['corrected'])} for the corrected binary and "
+        f"{readable_size(disk['peaks'])} for the peaks; "
         f"{room} at {disk['folder']}",
     }
-
-
-def _size(n_bytes: float) -> str:
-    for unit in ("bytes", "kB", "MB", "GB"):
-        if n_bytes < 1000:
-            return f"{n_bytes:.3g} {unit}"
-        n_bytes /= 1000
-    return f"{n_bytes:.3g} TB"

@@ -17,7 +17,7 @@ from driftcli.recording.recording import Recording
 from driftcli.workflow.apply import apply
 from driftcli.workflow.detect import detect
 from driftcli.workflow.estimate import Shanks, estimate, foresee_memory
-from driftcli.workflow.outputs import default_name, outputs_of
+from driftcli.workflow.form import Form
 from driftcli.workflow.place import begin
 from driftcli.workflow.portion import ALL_OUTPUTS, IDENTITY, final, go_on_delivering, work_folder
 from driftcli.workflow.runlog import RunLog, add_to_run_log, outputs_in_run_log
@@ -60,7 +60,8 @@ def run(
     each verb that went to `run.json`. Raises UsageError before anything is done where the estimate will need more
     memory than it may, however many peaks there are.
     """
-    outputs = _outputs(recording, folder, dtype, split=split, compress=compress)
+    form = Form(dtype, split, compress)
+    outputs = _outputs(recording, folder, form)
     check_outputs(outputs, recording.inputs.values())
     whole = folder / ALL_OUTPUTS
     log = RunLog("run", whole, recording.inputs, settings, settings.stages, work, recording=recording)
@@ -75,7 +76,7 @@ def run(
         if work.resume and not (portion.goes_on and may_overwrite):
             _take_what_is_there(outputs, stage)
         inside = replace(work, resume=True, overwrite=may_overwrite)
-        corrected = stage if split else stage / default_name(recording, compress=compress)
+        corrected = form.corrected(recording, stage)
         peaks, motion = stage / PEAKS, stage / MOTION
         try:
             facts = {
@@ -99,11 +100,9 @@ def taken_bytes(output: Path, work: Work, outputs: Iterable[Path] = ()) -> int:
     return sum(file.stat().st_blocks * _BLOCK_BYTES for file in there.values())
 
 
-def _outputs(recording: Recording, folder: Path, dtype: str | None, *, split: bool, compress: bool) -> list[Path]:
+def _outputs(recording: Recording, folder: Path, form: Form) -> list[Path]:
     """All files that a run leaves but for `run.json`; the last one is the mark of a whole run."""
-    corrected = folder if split else folder / default_name(recording, compress=compress)
-    outputs = outputs_of(recording, corrected, dtype, split=split, compress=compress)
-    return [folder / PEAKS, folder / MOTION, *reversed(outputs.files)]
+    return [folder / PEAKS, folder / MOTION, *reversed(form.outputs(recording, folder).files)]
 
 
 def _take_what_is_there(outputs: list[Path], stage: Path) -> None:
