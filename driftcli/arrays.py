@@ -53,10 +53,13 @@ def read_npy(path: Path) -> NDArray[Any]:
 
 
 def numbers(values: NDArray[Any], kinds: str, dtype: Any) -> NDArray[Any]:
-    """An array in another type. Raises ValueError where its own is not of the `kinds`, as "iu"."""
+    """An array in another type, itself where it has that already.
+
+    Raises ValueError where its own is not of the `kinds`, as "iu".
+    """
     if values.dtype.kind not in kinds:
         raise ValueError(f"an array holds {values.dtype}, which are not the numbers that belong there")
-    return values.astype(dtype)
+    return values.astype(dtype, copy=False)
 
 
 def _require_honest(members: list[zipfile.ZipInfo], count: int, file_bytes: int) -> None:

@@ -13,6 +13,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from driftcli.errors import OutputError
+from driftcli.units import readable_size
 
 CHECK_AND_RESUME = "check the disk, then go on with --resume"
 
@@ -109,12 +110,3 @@ def _sync_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-def readable_size(size_bytes: float) -> str:
-    """`1.5 GB`, in units of 1000."""
-    for unit in ("bytes", "kB", "MB", "GB"):
-        if size_bytes < 1000:
-            return f"{size_bytes:.3g} {unit}"
-        size_bytes /= 1000
-    return f"{size_bytes:.3g} TB"

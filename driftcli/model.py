@@ -44,6 +44,16 @@ REASON_MEANINGS = {
 }
 MASK_REASONS = tuple(REASON_MEANINGS)
 
+# What can be said of a correction.
+VERDICT_MEANINGS = {
+    "helps": "peaks line up better, also those that the motion was not estimated from",
+    "no drift found": "the motion is no larger than its error, or than what a correction can improve",
+    "unsure": "the scores contradict each other, or there is too little to tell from",
+    "makes it worse": "peaks line up worse than without a correction",
+}
+VERDICTS = tuple(VERDICT_MEANINGS)
+HELPS = VERDICTS[0]
+
 
 class Parameters(BaseModel):
     """Base of every method's parameter model: unknown keys are errors, values never change once validated."""
@@ -63,7 +73,7 @@ class ApplyParameters(Parameters):
     """The stage `apply`, the only one without methods.
 
     signal: what is corrected and written. `preprocessed` is the filtered, referenced signal that the peaks were found
-    in; `raw` is the signal of the file.
+        in; `raw` is the signal of the file.
     """
 
     signal: Literal["preprocessed", "raw"] = "preprocessed"
@@ -259,7 +269,10 @@ class Motion:
     def __post_init__(self) -> None:
         shape = self.temporal_bins_s.shape + self.spatial_bins_um.shape
         if self.displacement_um.shape != shape or len(shape) != 2 or 0 in shape:
-            raise InputError(f"a motion of shape {self.displacement_um.shape} does not fit bins of shape {shape}")
+            raise InputError(
+                f"a motion of shape {self.displacement_um.shape} does not fit bins of shape {shape}",
+                "give a row for each temporal bin and a column for each spatial one",
+            )
         arrays = (self.displacement_um, self.temporal_bins_s, self.spatial_bins_um, self.steps_s)
         if not all(np.isfinite(array).all() for array in arrays):
             raise InputError("the motion holds NaN or infinity", "estimate the motion again")
@@ -269,9 +282,13 @@ class Motion:
         if farthest_s > LARGEST_TIME_S or np.abs(self.spatial_bins_um).max() > LARGEST_PLACE_UM:
             raise InputError("the motion holds times or depths that no recording has", "check their units")
         if (np.diff(self.temporal_bins_s) <= 0).any() or (np.diff(self.spatial_bins_um) <= 0).any():
-            raise InputError("the bins of the motion are not in ascending order")
+            raise InputError(
+                "the bins of the motion are not in ascending order", "sort them, and the displacements with them"
+            )
         if self.steps_s.ndim != 1 or (np.diff(self.steps_s) <= 0).any():
-            raise InputError("the steps of the motion are not a list of times in ascending order")
+            raise InputError(
+                "the steps of the motion are not a list of times in ascending order", "sort them, or leave them out"
+            )
 
     @property
     def parted(self) -> NDArray[np.bool_]:
@@ -313,6 +330,80 @@ class Motion:
         column, weight = _bracket(self.spatial_bins_um, depth_um)
         following = np.minimum(column + 1, len(self.spatial_bins_um) - 1)
         return (1 - weight) * self.displacement_um[row, column] + weight * self.displacement_um[row, following]
+
+
+@dataclass(frozen=True)
+class SearchLimit:
+    """The largest displacement that an estimate can find between two times, and the key that raises it.
+
+    horizon_s: times further apart are not compared; None: all are.
+    """
+
+    limit_um: float
+    key: str
+    horizon_s: float | None = None
+
+
+@dataclass(frozen=True)
+class Scores:
+    """What a motion does to the peaks of one shank, in numbers; None where there was too little to tell from.
+
+    peaks: how many there were.
+    range_um: how far the tissue moves: of the window that moves most, the displacement from its 2.5th to its 97.5th
+        percentile over time.
+    alignment_before, alignment_after: how well peaks of different times line up in depth, from 0 (not at all) to 1 (as
+        well as those of the same moment).
+    gain, gain_se: alignment that the motion brings, and its standard error.
+    gain_held_out, gain_held_out_se: the same of peaks that the motion was not estimated from: half of them are
+        corrected by the motion of the other half.
+    split_half_um: difference of the motions of two halves of the peaks, root mean square.
+    residual_um: motion that is found in the corrected peaks, root mean square.
+    error_um: expected error of the motion, root mean square.
+    at_limit: share of bins at the limit of what the estimate searches.
+    leaving: share of the peaks along the contacts that the correction moves away from them.
+    jumps: single temporal bins that leave their neighbours. unsupported_jumps: those that not both halves of the peaks
+        show.
+    """
+
+    peaks: int
+    range_um: float
+    alignment_before: float | None
+    alignment_after: float | None
+    gain: float | None
+    gain_se: float | None
+    gain_held_out: float | None
+    gain_held_out_se: float | None
+    split_half_um: float | None
+    residual_um: float | None
+    error_um: float | None
+    at_limit: float
+    leaving: float
+    jumps: int
+    unsupported_jumps: int | None
+
+
+@dataclass(frozen=True)
+class ShankAssessment:
+    """The verdict on the motion of one shank and what it rests on.
+
+    reasons: in words, the weightiest first. error_um, residual_um: (T, W) float64 on the bins of the motion: its
+    expected error, and what is still found in the corrected peaks; NaN where nothing could be said.
+    """
+
+    verdict: str
+    reasons: tuple[str, ...]
+    scores: Scores
+    error_um: NDArray[np.float64]
+    residual_um: NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Assessment:
+    """The verdict on a motion, one of `VERDICTS`, why, and what was found on each shank."""
+
+    verdict: str
+    reasons: tuple[str, ...]
+    shanks: dict[int, ShankAssessment]
 
 
 def _bracket(centres: NDArray[np.float64], at: NDArray[np.float64]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:

@@ -42,7 +42,9 @@ def heights(
     """
     noise = np.asarray(noise_levels, dtype=np.float64)
     if noise.shape != (len(geometry),):
-        raise InputError(f"{noise.size} noise levels do not fit a probe of {len(geometry)} contacts")
+        raise InputError(
+            f"{noise.size} noise levels do not fit a probe of {len(geometry)} contacts", "give one for each contact"
+        )
     return np.where(np.isfinite(noise) & (noise > 0), noise * detect_threshold, np.nan)
 
 

@@ -21,10 +21,10 @@ from pydantic import Field, model_validator
 from driftcli.errors import UsageError
 from driftcli.estimate.footprint import CHECK_BYTES_PER_PEAK, Footprint, most_that_fit, require_room_for_pairs
 from driftcli.estimate.histogram import centres, motion_histogram, spatial_bins, temporal_bins
-from driftcli.estimate.pairwise import Pairs, measure_bytes, pair_width, pairwise_displacements
+from driftcli.estimate.pairwise import Pairs, largest_shift, measure_bytes, pair_width, pairwise_displacements
 from driftcli.estimate.solve import Equations, mean_displacements, solve_pairs, solve_pairs_robust, solve_with_priors
 from driftcli.estimate.windows import WindowParameters, spatial_windows
-from driftcli.model import DepthPeaks, Motion
+from driftcli.model import DepthPeaks, Motion, SearchLimit
 from driftcli.reporter import Reporter
 
 _MODE_STEP_UM = 0.1
@@ -38,24 +38,31 @@ _VECTORS = 14
 class Parameters(WindowParameters):
     """Parameters of the decentralized registration, beyond those of the spatial windows.
 
-    bin_um, bin_s: size of the bins along depth and over time.
+    bin_um: size of the bins along depth.
+    bin_s: length of the temporal bins.
     hist_margin_um: how far the bins reach beyond the outermost contacts.
-    histogram_depth_smooth_um, histogram_time_smooth_s: sigma of the Gaussian smoothing of the histogram; None: off.
+    histogram_depth_smooth_um: sigma of the Gaussian that smooths the histogram along depth; None: off.
+    histogram_time_smooth_s: sigma of the Gaussian that smooths the histogram over time; None: off.
     weight_with_amplitude: bins hold the mean amplitude of their peaks instead of their number.
     max_displacement_um: largest displacement looked for between two bins; None: half the window.
-    normalized_xcorr, centered_xcorr: divide by standard deviations, take off means in the cross-correlation.
+    normalized_xcorr: divide the cross-correlation by standard deviations.
+    centered_xcorr: take off means before the cross-correlation.
     corr_threshold: pairs must correlate more than this to count.
     time_horizon_s: pairs this far apart or farther do not count; None: all do.
     weight_scale: a pair's weight is its correlation ("linear") or exp((correlation - 1) / error_sigma) ("exp").
         "lsqr_robust" and "gradient_descent" use the weights, "lsmr" only if soft_weights is on.
+    error_sigma: how fast the weights of "exp" fall with the correlation.
+    soft_weights: have "lsmr" weigh pairs; without, all that correlate enough count the same.
     convergence_method: "lsmr": least squares of all pairs and priors, priors dropped where the recording jumps;
         "lsqr_robust": of the pairs alone, badly fitting ones dropped; "gradient_descent": of the pairs alone.
-    temporal_prior, spatial_prior: keep neighbouring bins, neighbouring windows together ("lsmr").
-    robust_regression_sigma, lsqr_robust_n_iter: at most so many times, terms whose residual is farther from the mean
-        than so many standard deviations are dropped.
+    temporal_prior: keep neighbouring temporal bins together ("lsmr").
+    spatial_prior: keep neighbouring windows together ("lsmr").
+    robust_regression_sigma: terms whose residual is farther from the mean than so many standard deviations are dropped.
+    lsqr_robust_n_iter: how many times that is done at most.
     force_spatial_median_continuity: without spatial_prior, set the median difference of neighbouring windows to 0.
     reference_displacement: what is called displacement 0: the mean, the median, the displacement at
         reference_displacement_time_s ("time", for each window), or the commonest displacement ("mode_search").
+    reference_displacement_time_s: when the displacement is 0, with "time".
     """
 
     bin_um: float = Field(default=5.0, gt=0)
@@ -155,6 +162,14 @@ def footprint(
     return Footprint(
         n_bins, len(windows), most, "make estimate.time_horizon_s smaller, or estimate.bin_s or estimate.bin_um larger"
     )
+
+
+def search_limit(span_um: tuple[float, float], parameters: Parameters) -> SearchLimit:
+    """The largest displacement that is looked for between two bins, in the window where that is least."""
+    edges_um = spatial_bins(span_um, parameters.bin_um, parameters.hist_margin_um)
+    windows, _ = spatial_windows(parameters, span_um, centres(edges_um), Reporter())
+    reach = min(largest_shift(window, parameters.bin_um, parameters.max_displacement_um) for window in windows)
+    return SearchLimit(reach * parameters.bin_um, "estimate.max_displacement_um", parameters.time_horizon_s)
 
 
 def _edges(

@@ -30,7 +30,7 @@ from driftcli.estimate.dredge_solve import PairEquations, pair_bytes, solve_byte
 from driftcli.estimate.footprint import CHECK_BYTES_PER_PEAK, Footprint, require_room_for_pairs
 from driftcli.estimate.histogram import centres, check_peaks, motion_histogram, spatial_bins, temporal_bins, within
 from driftcli.estimate.windows import WindowParameters, spatial_windows
-from driftcli.model import DepthPeaks, Motion
+from driftcli.model import DepthPeaks, Motion, SearchLimit
 from driftcli.reporter import Reporter
 
 # Temporal bins whose matches are looked for at once; they and their neighbours' spectra are held in memory.
@@ -46,19 +46,27 @@ _SMOOTHING_REACH = 4
 class Parameters(WindowParameters):
     """Parameters of DREDge, beyond those of the spatial windows.
 
-    bin_um, bin_s: size of the bins along depth and over time.
+    bin_um: size of the bins along depth.
+    bin_s: length of the temporal bins.
     max_disp_um: largest displacement looked for between two bins; None: a quarter of win_scale_um, or of the shank's
         span if rigid.
     time_horizon_s: bins farther apart are not compared; None: all are.
     mincorr: pairs that correlate less are left out.
-    mincorr_percentile: in place of mincorr, this percentile of the correlations of bins less than
-        mincorr_percentile_nneighbs bins apart.
-    do_window_weights: weigh pairs by how much the window holds in both bins: nothing below weights_threshold_low,
-        fully above weights_threshold_high (mean amplitude per spatial bin, in the amplitudes' unit).
-    histogram_depth_smooth_um, histogram_time_smooth_s: sigma of the Gaussian smoothing of the peaks' image; None: off.
+    mincorr_percentile: in place of mincorr, this percentile of the correlations of bins that are near in time; None:
+        mincorr holds.
+    mincorr_percentile_nneighbs: bins less than so many bins apart are near in time for mincorr_percentile.
+    do_window_weights: weigh pairs by how much the window holds in both bins.
+    weights_threshold_low: mean amplitude per spatial bin of a window, in the amplitudes' unit, below which a bin counts
+        nothing.
+    weights_threshold_high: the same, above which a bin counts fully.
+    histogram_depth_smooth_um: sigma of the Gaussian that smooths the peaks' image along depth; None: off.
+    histogram_time_smooth_s: sigma of the Gaussian that smooths the peaks' image over time; None: off.
     avg_in_bin: average the amplitudes in each bin instead of summing them.
-    centered, normalized: take off means, divide by standard deviations in the cross-correlation.
-    lambda_t, lambda_s: weight of the temporal and the spatial prior. eps: of the ridge.
+    centered: take off means before the cross-correlation.
+    normalized: divide the cross-correlation by standard deviations.
+    lambda_t: weight of the temporal prior: neighbouring bins move alike.
+    lambda_s: weight of the spatial prior: neighbouring windows move alike.
+    eps: weight of the ridge, which draws displacements to 0 where nothing else tells them.
     """
 
     bin_um: float = Field(default=1.0, gt=0)
@@ -121,6 +129,12 @@ def footprint(
 ) -> Footprint:
     """Memory that `estimate` will take; UsageError where it would refuse for that reason."""
     return _Layout.of(span_um, duration_s, parameters, Reporter()).footprint(n_peaks, jobs)
+
+
+def search_limit(span_um: tuple[float, float], parameters: Parameters) -> SearchLimit:
+    """The largest displacement that is looked for between two bins."""
+    layout = _Layout.of(span_um, parameters.bin_s, parameters, Reporter())
+    return SearchLimit(layout.max_lag * parameters.bin_um, "estimate.max_disp_um", parameters.time_horizon_s)
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from driftcli.errors import UsageError
+from driftcli.units import readable_size
 
 # What is held for pairs of temporal bins may take so much.
 _LARGEST_PAIRS_BYTES = 4e9
@@ -33,7 +34,7 @@ def require_room_for_pairs(n_bytes: float, comparison: str, hint: str) -> None:
     """UsageError if pairs of temporal bins take more than 4 GB. comparison: what takes it, in words."""
     if n_bytes > _LARGEST_PAIRS_BYTES:
         limit_gb = _LARGEST_PAIRS_BYTES / 1e9
-        raise UsageError(f"{comparison} takes {n_bytes / 1e9:.3g} GB, more than {limit_gb:g} GB", hint)
+        raise UsageError(f"{comparison} takes {readable_size(n_bytes)}, more than {limit_gb:g} GB", hint)
 
 
 def most_that_fit(bytes_each: float) -> int:

@@ -45,7 +45,7 @@ def spatial_bins(span_um: tuple[float, float], bin_um: float, hist_margin_um: fl
     lowest, highest = span_um[0] - hist_margin_um, span_um[1] + hist_margin_um
     if highest < lowest:
         raise UsageError(
-            f"hist_margin_um={hist_margin_um:g} leaves nothing of contacts from {span_um[0]:g} to {span_um[1]:g} um",
+            f"hist_margin_um={hist_margin_um:g} leaves nothing of contacts from {span_um[0]:g} to {span_um[1]:g} µm",
             f"use a margin above {-(span_um[1] - span_um[0]) / 2:g}",
         )
     edges = np.arange(lowest, highest + bin_um, bin_um)
@@ -70,7 +70,7 @@ def check_peaks(
     if not (within(peaks.time_s, temporal_edges_s) & within(peaks.depth_um, spatial_edges_um)).any():
         raise InputError(
             f"none of the {len(peaks)} peaks lies within {temporal_edges_s[-1]:g} s and depths from "
-            f"{spatial_edges_um[0]:g} to {spatial_edges_um[-1]:g} um",
+            f"{spatial_edges_um[0]:g} to {spatial_edges_um[-1]:g} µm",
             "check that the peaks belong to this probe and recording",
         )
 

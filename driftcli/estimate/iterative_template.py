@@ -21,7 +21,7 @@ from scipy.ndimage import gaussian_filter, gaussian_filter1d
 from driftcli.estimate.footprint import CHECK_BYTES_PER_PEAK, Footprint
 from driftcli.estimate.histogram import AmplitudeHistogram, amplitude_histogram, centres, spatial_bins, temporal_bins
 from driftcli.estimate.windows import WindowParameters, spatial_windows
-from driftcli.model import DepthPeaks, Motion
+from driftcli.model import DepthPeaks, Motion, SearchLimit
 from driftcli.reporter import Reporter
 
 # Where the window weighs less, it ends.
@@ -38,15 +38,18 @@ _Shift = TypeVar("_Shift", np.int64, np.float64)
 class Parameters(WindowParameters):
     """Parameters of the iterative template, beyond those of the spatial windows.
 
-    bin_um, bin_s: size of the bins along depth and over time.
+    bin_um: size of the bins along depth.
+    bin_s: length of the temporal bins.
     hist_margin_um: how far the bins reach beyond the outermost contacts.
     num_amp_bins: number of bins along log amplitude.
-    num_shifts_global, num_iterations: the whole shank is shifted by up to so many spatial bins in each of
-        num_iterations - 1 rounds.
-    num_shifts_block: in a window, up to so many bins more.
+    num_shifts_global: spatial bins by which the whole shank is shifted at most in each round.
+    num_iterations: there is one round less than this.
+    num_shifts_block: spatial bins by which a window is shifted at most beyond that.
     smoothing_sigma: sigma, in bins, of the Gaussian that smooths the covariances over time, windows and shifts.
-    kriging_sigma, kriging_p, kriging_d: covariances between shifts of whole bins are interpolated with weights
+    kriging_sigma: covariances between shifts of whole bins are interpolated with weights
         exp(-(distance / kriging_sigma) ** kriging_p / kriging_d), distances in bins.
+    kriging_p: see kriging_sigma.
+    kriging_d: see kriging_sigma.
     """
 
     bin_um: float = Field(default=10.0, gt=0)
@@ -112,6 +115,11 @@ def footprint(
     later = _BYTES_PER_ENTRY * n_entries + 8 * max(covariances, in_threads, lining_up)
     most = max((CHECK_BYTES_PER_PEAK + _BYTES_PER_PEAK) * n_peaks, later)
     return Footprint(n_bins, n_windows, most, "make estimate.bin_s, estimate.bin_um or estimate.win_step_um larger")
+
+
+def search_limit(span_um: tuple[float, float], parameters: Parameters) -> SearchLimit:
+    """How far the whole shank is shifted in one round; what moved further is found only if rounds lead there."""
+    return SearchLimit(parameters.num_shifts_global * parameters.bin_um, "estimate.num_shifts_global")
 
 
 def _edges(

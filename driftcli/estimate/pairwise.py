@@ -95,6 +95,11 @@ def measure_bytes(n_bins: int, window: NDArray[np.float64], bin_um: float, max_d
     return 4 * n_bins * (2 * width + n_shifts + 4 * n_shifts) + 8 * in_double
 
 
+def largest_shift(window: NDArray[np.float64], bin_um: float, max_displacement_um: float | None) -> int:
+    """The largest displacement that is looked for, in bins."""
+    return _within_reach(window, bin_um, max_displacement_um)[1]
+
+
 def _within_reach(window: NDArray[np.float64], bin_um: float, max_displacement_um: float | None) -> tuple[slice, int]:
     """Where the window is, and how many bins its rows are shifted by."""
     inside = np.flatnonzero(window > _WINDOW_ENDS)

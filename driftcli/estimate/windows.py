@@ -26,6 +26,7 @@ class WindowParameters(Parameters):
     rigid: one displacement for the whole shank, the other parameters here then don't matter.
     win_shape: "gaussian" (win_scale_um is its sigma), "rect" or "triangle" (win_scale_um is the whole width).
     win_step_um: distance between the centres of windows.
+    win_scale_um: size of the windows, as win_shape says.
     win_margin_um: how far the outermost windows may reach beyond the outermost contacts, negative: how far they stay
         away; None: -win_scale_um / 2.
     """
@@ -82,13 +83,13 @@ def _fit(
     if n_steps < 1:
         if span < step:
             reporter.message(
-                f"the contacts span {span:g} um, less than one win_step_um of {step:g}: the estimate is rigid"
+                f"the contacts span {span:g} µm, less than one win_step_um of {step:g}: the estimate is rigid"
             )
             return None
         factor = span / (step - 2 * margin)
         step, scale, margin, n_steps = step * factor, scale * factor, margin * factor, 1
         reporter.message(
-            f"the spatial windows don't fit contacts that span {span:g} um: scaled down to "
+            f"the spatial windows don't fit contacts that span {span:g} µm: scaled down to "
             f"win_step_um={step:.4g}, win_scale_um={scale:.4g}, win_margin_um={margin:.4g}"
         )
     first = span_um[0] - margin

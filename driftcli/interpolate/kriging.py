@@ -23,7 +23,9 @@ _NO_COVARIANCE = 1e-20  # far below the ridge: such a source changes no weight b
 
 
 class Parameters(shared.InterpolateParameters):
-    """sigma_um: distance at which the covariance has fallen to 1/e. p: exponent; above 2 it is no covariance."""
+    """sigma_um: distance at which the covariance has fallen to 1/e.
+    p: exponent of the distance in the covariance; above 2 it is none.
+    """
 
     sigma_um: float = Field(20.0, gt=0)
     p: float = Field(1.0, gt=0, le=2)

@@ -28,14 +28,18 @@ _NO_ENTRIES = (np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0))
 
 
 class _Falloff(model.Parameters):
-    """sparsity_threshold: share of a falloff's norm below which a contact is left out; without it, half of the share
-    that each contact would have if all were equal."""
+    """sparsity_threshold: share of a falloff's norm below which a contact is left out; None: half of the share that
+    each contact would have if all were equal.
+    """
 
     sparsity_threshold: float | None = Field(default=None, ge=0, le=1)
 
 
 class Gaussian2D(_Falloff):
-    """Amplitudes fall with the distance along the probe's plane as Gaussians; sigma_list_um: their widths."""
+    """Amplitudes fall with the distance along the probe's plane as Gaussians.
+
+    sigma_list_um: widths of the Gaussians.
+    """
 
     mode: Literal["gaussian_2d"] = "gaussian_2d"
     sigma_list_um: tuple[Annotated[float, Field(gt=0)], ...] = Field(
@@ -53,8 +57,11 @@ class Gaussian2D(_Falloff):
 
 
 class Exponential3D(_Falloff):
-    """Amplitudes fall exponentially with the distance in space, by a factor of e every `sigma_3d` µm; z_list_um: the
-    distances of the sources from the probe's plane."""
+    """Amplitudes fall exponentially with the distance in space.
+
+    z_list_um: distances of the sources from the probe's plane.
+    sigma_3d: distance over which amplitudes fall by a factor of e, in µm.
+    """
 
     mode: Literal["exponential_3d"] = "exponential_3d"
     z_list_um: tuple[Annotated[float, Field(ge=0)], ...] = Field(default=(0.0, 30.0, 60.0, 90.0, 120.0), min_length=1)

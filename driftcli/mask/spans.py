@@ -94,3 +94,10 @@ def _spans(mask: Mask) -> Spans:
 
 def _length(spans: Spans) -> int:
     return int((spans[:, 1] - spans[:, 0]).sum())
+
+
+def within(mask: Mask, first: int, num_samples: int) -> Mask:
+    """The mask of `num_samples` samples from `first` on, which count from 0 there."""
+    starts, stops = (np.clip(each - first, 0, num_samples) for each in (mask.starts, mask.stops))
+    there = starts < stops
+    return Mask(starts[there], stops[there], mask.reasons[there])

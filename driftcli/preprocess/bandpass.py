@@ -40,7 +40,8 @@ _SILENCE = 1e-20  # far below any signal, far above the denormal numbers that sl
 class Parameters(model.Parameters):
     """Parameters of the band-pass.
 
-    freq_min_hz, freq_max_hz: edges of the band, where a single pass lets half of the power through.
+    freq_min_hz: lower edge of the band, where a single pass lets half of the power through.
+    freq_max_hz: upper edge of the band, likewise.
     order: of the low-pass the band-pass is made of, as in scipy; forward and backward together have twice of it.
     """
 

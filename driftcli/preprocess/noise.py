@@ -24,7 +24,7 @@ def noise_slices(num_samples: int, sampling_frequency_hz: float) -> list[tuple[i
     are no samples.
     """
     if num_samples < 1:
-        raise InputError("the recording holds no samples")
+        raise InputError("the recording holds no samples", "check that the file was copied whole")
     length = min(max(round(_SLICE_S * sampling_frequency_hz), 1), num_samples)
     count = min(_SLICES, num_samples // length)
     starts = [(2 * i + 1) * num_samples // (2 * count) - length // 2 for i in range(count)]

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from driftcli.errors import InputError
 from driftcli.recording.families import NEUROPIXELS_2, Family, family_of
-from driftcli.recording.meta import Meta, shown
+from driftcli.recording.meta import META_AS_IT_WAS, Meta, shown
 
 _MOST_INT = 32768  # samples are int16
 
@@ -59,7 +59,7 @@ def _max_int(meta: Meta, family: Family) -> int:
         return family.max_int
     max_int = meta.integer("imMaxInt")
     if not 0 < max_int <= _MOST_INT:
-        raise InputError(f"{meta.path.name} has imMaxInt={max_int}, which is not from 1 to {_MOST_INT}")
+        raise InputError(f"{meta.path.name} has imMaxInt={max_int}, which is not from 1 to {_MOST_INT}", META_AS_IT_WAS)
     return max_int
 
 

@@ -14,6 +14,7 @@ from urllib.parse import quote
 from driftcli.bounded import read_bytes
 from driftcli.errors import InputError
 
+META_AS_IT_WAS = "take the meta file that SpikeGLX wrote"
 _MOST_BYTES = 1 << 22  # forty times that of a probe with 1536 channels
 _BYTE_ORDER_MARK = "\ufeff"
 _WHOLE_NUMBER = re.compile(r"\s*[0-9]{1,15}\s*")
@@ -35,7 +36,7 @@ class Meta:
     def text(self, key: str) -> str:
         """The value of `key`. Raises InputError naming the key when it is missing."""
         if key not in self.values:
-            raise InputError(f"{self.path.name} has no {key}", "take the meta file that SpikeGLX wrote")
+            raise InputError(f"{self.path.name} has no {key}", META_AS_IT_WAS)
         return self.values[key]
 
     def shown(self, key: str) -> str:
@@ -49,7 +50,9 @@ class Meta:
         except ValueError:
             value = float("nan")
         if not 0 < value < float("inf"):
-            raise InputError(f"{self.path.name} has {key}={self.shown(key)}, which is not a number above 0")
+            raise InputError(
+                f"{self.path.name} has {key}={self.shown(key)}, which is not a number above 0", META_AS_IT_WAS
+            )
         return value
 
     def integers(self, key: str) -> list[int]:
@@ -57,14 +60,18 @@ class Meta:
         found = [_WHOLE_NUMBER.fullmatch(each) for each in self.text(key).split(",")]
         numbers = [int(each[0]) for each in found if each]
         if len(numbers) < len(found):
-            raise InputError(f"{self.path.name} has {key}={self.shown(key)}, which are not whole numbers")
+            raise InputError(
+                f"{self.path.name} has {key}={self.shown(key)}, which are not whole numbers", META_AS_IT_WAS
+            )
         return numbers
 
     def integer(self, key: str) -> int:
         """The value of `key` as one whole number, 0 or more."""
         first, *others = self.integers(key)
         if others:
-            raise InputError(f"{self.path.name} has {key}={self.shown(key)}, which is not one whole number")
+            raise InputError(
+                f"{self.path.name} has {key}={self.shown(key)}, which is not one whole number", META_AS_IT_WAS
+            )
         return first
 
     def entries(self, key: str) -> tuple[str, list[str]]:

@@ -357,7 +357,7 @@ def _whole_chunks(header: _Header, path: Path, size_bytes: int) -> _Header:
     """The header of the chunks that a binary of so many bytes holds whole. Raises InputError if there are none."""
     count = bisect_right(header.offsets, size_bytes)
     if count < 2:
-        raise InputError(f"{path} holds no whole chunk: it has {size_bytes} bytes", _HINT_ON_BYTES)
+        raise InputError(f"{path} holds no whole chunk: it has {size_bytes:,} bytes", _HINT_ON_BYTES)
     return replace(header, bounds=header.bounds[:count], offsets=header.offsets[:count])
 
 
@@ -366,18 +366,18 @@ def _require_fit(header: _Header, header_path: Path, path: Path, size_bytes: int
     bounds, offsets = header.bounds, header.offsets
     if offsets[-1] != size_bytes:
         cut = f"; copy {path.name} again, it is cut short" if size_bytes < offsets[-1] else ""
-        told = f"{path.name} has {size_bytes} bytes, {header_path.name} tells of {offsets[-1]}"
+        told = f"{path.name} has {size_bytes:,} bytes, {header_path.name} tells of {offsets[-1]:,}"
         if cut:
             cut += ", or go on with its whole chunks by --truncated ok"
         raise InputError(f"{told}: they are not of one recording, or not whole", f"{_HINT}{cut}")
     for index, ((first, last), (begin, end)) in enumerate(zip(pairwise(bounds), pairwise(offsets), strict=True)):
         chunk_bytes = (last - first) * header.frame_bytes
         if chunk_bytes > _MOST_TO_ONE * (end - begin):
-            told = f"{last - first} samples of {header.num_columns} channels in {end - begin} bytes"
+            told = f"{last - first:,} samples of {header.num_columns} channels in {end - begin:,} bytes"
             raise InputError(f"{header_path.name} is wrong: chunk {index} cannot hold {told}", _HINT)
         if chunk_bytes > _CHUNK_BYTES:
             raise InputError(
-                f"chunk {index} of {path} is too long: it has {last - first} samples of {header.num_columns} channels",
+                f"chunk {index} of {path} is too long: {last - first:,} samples of {header.num_columns} channels",
                 "decompress the file and compress it again with chunks of a second",
             )
 

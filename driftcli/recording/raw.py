@@ -119,7 +119,7 @@ def _number_of_samples(
     num_samples, surplus = divmod(size_bytes, num_columns * dtype.itemsize)
     if not surplus:
         return num_samples
-    wrong = f"{surplus} bytes more than {num_samples} whole frames of {num_columns} {dtype.name} channels"
+    wrong = f"{surplus:,} bytes more than {num_samples:,} whole frames of {num_columns} {dtype.name} channels"
     if not options.truncated_ok or not num_samples:
         hint = _hint_on_size(size_bytes, dtype.itemsize, num_columns, layout)
         raise InputError(f"{path} holds {wrong}", f"{hint}; --truncated ok goes on with the whole frames there are")

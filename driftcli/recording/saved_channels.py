@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from driftcli.errors import InputError
 from driftcli.model import CONTACT_LABELS, GOOD, LARGEST_PLACE_UM, MOST_COLUMNS
-from driftcli.recording.meta import Meta, shown
+from driftcli.recording.meta import META_AS_IT_WAS, Meta, shown
 
 MAPS_OF_CONTACTS = ("~snsGeomMap", "~snsShankMap")
 _REFERENCE = CONTACT_LABELS.index("reference")
@@ -76,7 +76,7 @@ def places_of(meta: Meta, key: str, saved: SavedChannels) -> NDArray[np.float64]
     if not fits or (places[:, 0] % 1 != 0).any() or not np.isin(places[:, 3], (0, 1)).all():
         raise InputError(
             f"{meta.path.name} has a {key} whose entries are not four numbers: shank, place, place, and 0 or 1",
-            "take the meta file that SpikeGLX wrote",
+            META_AS_IT_WAS,
         )
     return places
 
@@ -111,7 +111,9 @@ def _of_subset(meta: Meta, num_columns: int) -> list[int] | None:
     found = [_RANGE.fullmatch(each.strip()) for each in subset.split(",")]
     ranges = [range(int(each[1]), int(each[2] or each[1]) + 1) for each in found if each]
     if len(ranges) < len(found):
-        raise InputError(f"{meta.path.name} has snsSaveChanSubset={shown(subset)}, which lists no channels")
+        raise InputError(
+            f"{meta.path.name} has snsSaveChanSubset={shown(subset)}, which lists no channels", META_AS_IT_WAS
+        )
     if sum(map(len, ranges)) != num_columns:  # before a wrong number makes a list of a billion
         raise _contradiction(meta, f"nSavedChans={num_columns}, snsSaveChanSubset={shown(subset)}")
     return [channel for each in ranges for channel in each]
@@ -124,7 +126,7 @@ def _of_map(meta: Meta, num_columns: int) -> list[int] | None:
     _, entries = entries_of(meta, "~snsChanMap", num_columns)
     found = [re.fullmatch(r"[^;]*;\s*([0-9]{1,9})\s*:.*", entry, re.DOTALL) for entry in entries]
     if not all(found):
-        raise InputError(f"{meta.path.name} has a ~snsChanMap whose entries name no channels")
+        raise InputError(f"{meta.path.name} has a ~snsChanMap whose entries name no channels", META_AS_IT_WAS)
     return [int(each[1]) for each in found if each]
 
 
@@ -137,4 +139,4 @@ def _assumed(counts: list[int], acquired: list[int]) -> list[int]:
 
 
 def _contradiction(meta: Meta, what: str) -> InputError:
-    return InputError(f"{meta.path.name} contradicts itself: {what}", "take the meta file that SpikeGLX wrote")
+    return InputError(f"{meta.path.name} contradicts itself: {what}", META_AS_IT_WAS)

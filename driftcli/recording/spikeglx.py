@@ -17,7 +17,7 @@ from driftcli.errors import InputError, UsageError
 from driftcli.model import LARGEST_RATE_HZ
 from driftcli.recording.adc import sample_shifts
 from driftcli.recording.gains import ap_gains_to_uv, full_scale
-from driftcli.recording.meta import Meta, read_meta, shown
+from driftcli.recording.meta import META_AS_IT_WAS, Meta, read_meta, shown
 from driftcli.recording.mtscomp import SUFFIX, header_of, open_compressed
 from driftcli.recording.options import Options
 from driftcli.recording.probe import NamedProbe, lay_out, require_fit
@@ -93,7 +93,10 @@ def open_spikeglx(
     labels = contact_labels(meta, saved)
     sampling_frequency_hz = meta.number("imSampRate")
     if sampling_frequency_hz > LARGEST_RATE_HZ:
-        raise InputError(f"{meta.path.name} has imSampRate={meta.shown('imSampRate')}, which is no rate of a recording")
+        raise InputError(
+            f"{meta.path.name} has imSampRate={meta.shown('imSampRate')}, which is no rate of a recording",
+            META_AS_IT_WAS,
+        )
     _require_agreement(options, meta, saved.num_columns, sampling_frequency_hz)
     probe = _probe(meta, saved, probe, reporter)
     layout = lay_out(probe.group, probe.name, reporter)
@@ -193,7 +196,7 @@ def _samples(path: Path, meta: Meta, num_columns: int, options: Options, reporte
     size_bytes = samples.num_samples * num_columns * SAMPLE_DTYPE.itemsize
     stated = meta.integer("fileSizeBytes") if "fileSizeBytes" in meta.values else 0
     if stated and stated != size_bytes:
-        reporter.message(f"{path.name} holds {size_bytes} bytes of samples, {meta.path.name} says {stated}")
+        reporter.message(f"{path.name} holds {size_bytes:,} bytes of samples, {meta.path.name} says {stated:,}")
     return samples
 
 
@@ -202,12 +205,12 @@ def _number_of_samples(path: Path, meta: Meta, num_columns: int, options: Option
     size_bytes = path.stat().st_size
     num_samples, surplus = divmod(size_bytes, num_columns * SAMPLE_DTYPE.itemsize)
     stated = meta.integer("fileSizeBytes") if "fileSizeBytes" in meta.values else 0
-    says = f"; {meta.path.name} says {stated} bytes" if stated else ""
+    says = f"; {meta.path.name} says {stated:,} bytes" if stated else ""
     if surplus or size_bytes < stated:
-        whole = f"{surplus} bytes more than {num_samples} whole frames of {num_columns} channels"
-        wrong = f"has {size_bytes} bytes" + (f", {whole}" if surplus else "") + says
+        whole = f"{surplus:,} bytes more than {num_samples:,} whole frames of {num_columns} channels"
+        wrong = f"has {size_bytes:,} bytes" + (f", {whole}" if surplus else "") + says
         if size_bytes < stated:
-            wrong += f", {stated - size_bytes} more"
+            wrong += f", {stated - size_bytes:,} more"
         if not options.truncated_ok or not num_samples:
             raise InputError(
                 f"{path} {wrong}",
@@ -216,7 +219,9 @@ def _number_of_samples(path: Path, meta: Meta, num_columns: int, options: Option
             )
         reporter.message(f"{path.name} {wrong}: going on with the {num_samples} whole frames there are")
     elif stated and stated != size_bytes:
-        reporter.message(f"{path.name} has {size_bytes} bytes{says}: going on with the {num_samples} samples there are")
+        reporter.message(
+            f"{path.name} has {size_bytes:,} bytes{says}: going on with the {num_samples:,} samples there are"
+        )
     return num_samples
 
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,7 +20,6 @@ from driftcli.store import checked, schema
 JOINED_WITHIN_UM = 0.02  # a twelfth of what the correction itself allows for motion within a piece
 _MOST_VALUES = 1_000_000  # of a shank that are read as they are: 8 MB, a day of 10 windows in bins of 1 s
 _BINS_AT_ONCE = 65_536
-_SHANK = re.compile("shank(0|[1-9][0-9]{0,4})")
 
 
 @dataclass(frozen=True)
@@ -50,7 +48,7 @@ def write_motion(
     mask: Mask | None = None,
     mask_rate_hz: float = 1.0,
 ) -> None:
-    """Write `motion.h5`; see the README for its layout.
+    """Write `motion.h5`; see docs/files.md for its layout.
 
     mask: what the estimate left out, in samples of `mask_rate_hz`; None where it isn't known.
     """
@@ -83,7 +81,7 @@ def read_motion(path: Path, *, every_bin: bool = True) -> MotionFile:
     """
     with schema.opened(path, "motion") as file:
         there = (name for name in file if isinstance(name, str))  # others are not even Unicode
-        names = {int(match[1]): name for name in there if (match := _SHANK.fullmatch(name))}
+        names = {int(match[1]): name for name in there if (match := schema.SHANK.fullmatch(name))}
         if not names:
             raise KeyError("there is no group shank0")
         motions, joined = {}, False
@@ -98,6 +96,21 @@ def read_motion(path: Path, *, every_bin: bool = True) -> MotionFile:
         if not 0 <= duration_s <= LARGEST_TIME_S:
             raise ValueError(f"it covers {duration_s:g} s")
         return MotionFile(schema.get_facts(file), preset, duration_s, motions, joined)
+
+
+def without_motion(file: MotionFile) -> MotionFile:
+    """The same, if nothing had moved."""
+    still = {
+        shank: Motion(np.zeros((1, 1)), motion.temporal_bins_s[:1], motion.spatial_bins_um[:1])
+        for shank, motion in file.motions.items()
+    }
+    return replace(file, motions=still)
+
+
+def read_mask(path: Path, mask_rate_hz: float) -> Mask | None:
+    """What the estimate left out, in samples of `mask_rate_hz`; None where the file doesn't say, as imported ones."""
+    with schema.opened(path, "motion") as file:
+        return schema.get_mask(file, mask_rate_hz) if "mask" in file else None
 
 
 @contextmanager
@@ -125,7 +138,10 @@ class _Arrays(NamedTuple):
         steps_s = checked.array(group, "steps_s", checked.NUMBERS, 1, float) if "steps_s" in group else np.empty(0)
         if displacement_um.shape != temporal_bins_s.shape + spatial_bins_um.shape:
             shape = temporal_bins_s.shape + spatial_bins_um.shape
-            raise InputError(f"a motion of shape {displacement_um.shape} does not fit bins of shape {shape}")
+            raise InputError(
+                f"a motion of shape {displacement_um.shape} does not fit bins of shape {shape}",
+                "estimate the motion again",
+            )
         return cls(displacement_um, temporal_bins_s, spatial_bins_um, steps_s)
 
 

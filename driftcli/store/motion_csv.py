@@ -80,7 +80,7 @@ def read_csv_motion(
             tables = _tables(path, next(rows, []))
             _fill(path, tables, rows, decimal_comma=delimiter != ",")
     except FileNotFoundError:
-        raise InputError(f"{path} does not exist") from None
+        raise InputError(f"{path} does not exist", "check the path") from None
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise InputError(f"{path} can't be read: {error}", "save it as CSV (UTF-8)") from None
     motions = {shank: table.motion(path) for shank, table in sorted(tables.items())}

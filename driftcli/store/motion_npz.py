@@ -47,7 +47,7 @@ def read_npz_motion(path: Path) -> ForeignMotion:
         motions = {shank: _motion(path, shank, arrays) for shank in shanks}
         return ForeignMotion(motions, handover.from_arrays(arrays))
     except FileNotFoundError:
-        raise InputError(f"{path} does not exist") from None
+        raise InputError(f"{path} does not exist", "check the path") from None
     except KeyError as error:
         raise InputError(f"{path} has no array {error}", _HINT) from None
     except ValueError as error:

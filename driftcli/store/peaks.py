@@ -41,6 +41,29 @@ class PeaksFile:
     peaks: Peaks
     mask: Mask
 
+    def __len__(self) -> int:
+        return len(self.peaks)
+
+    @property
+    def time_s(self) -> NDArray[np.float64]:
+        """(N,) seconds from the start of the recording, ascending."""
+        return self.peaks.sample_index / self.facts.sampling_frequency_hz
+
+    @property
+    def depth_um(self) -> NDArray[np.float64]:
+        """(N,) estimated position along the probe in µm, not corrected."""
+        return self.peaks.location["y_um"].astype(float)
+
+    @property
+    def amplitude(self) -> NDArray[np.float64]:
+        """(N,) signed amplitude in `facts.amplitude_unit`: µV where the gain is known."""
+        return self.peaks.amplitude.astype(float)
+
+    @property
+    def shank(self) -> NDArray[np.int64]:
+        """(N,) number of the shank that each peak is on."""
+        return self.facts.geometry.shanks[self.peaks.channel_index]
+
 
 class PeakRows:
     """Peaks as bytes, for the time until they are written to `peaks.h5`. location_names: of their locations."""
@@ -89,7 +112,7 @@ def write_peaks(
     noise_levels: NDArray[np.float64],
     mask: Mask,
 ) -> None:
-    """Write `peaks.h5`; see the README for its layout.
+    """Write `peaks.h5`; see docs/files.md for its layout.
 
     parts: the peaks in order of time, `num_peaks` in all. How they are parted changes no byte of the file.
     """

@@ -28,6 +28,7 @@ from driftcli.store import checked, checked_facts
 from driftcli.store.heaps import require_sound_heaps
 
 SCHEMA_VERSION = 1
+SHANK = re.compile("shank(0|[1-9][0-9]{0,4})")  # names of the groups of shanks
 _CHUNK_ROWS = 65_536
 
 
@@ -92,7 +93,9 @@ def opened(path: Path, kind: str) -> Iterator[h5py.File]:
     Raises InputError when it is missing, no HDF5 file, of another kind, incomplete, or from a newer driftcli.
     """
     if not path.is_file():
-        raise InputError(f"{path} does not exist" if not path.exists() else f"{path} is not a file")
+        raise InputError(
+            f"{path} does not exist" if not path.exists() else f"{path} is not a file", f"give the path of a {kind}.h5"
+        )
     try:
         require_sound_heaps(path)
         file = h5py.File(path, "r")

@@ -20,7 +20,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from driftcli import presets
 from driftcli.mask.exclude import mask_of_text
-from driftcli.model import Geometry, Mask, Motion, Peaks, RecordingFacts
+from driftcli.model import Assessment, Geometry, Mask, Motion, Peaks, RecordingFacts, Scores, ShankAssessment
 from driftcli.recording.given_bad import with_bad_channels
 from driftcli.recording.mtscomp import CompressedSamples
 from driftcli.recording.open import open_recording
@@ -28,6 +28,7 @@ from driftcli.recording.options import Options
 from driftcli.recording.probe import lay_out, read_probe
 from driftcli.recording.spikeglx import meta_beside, open_spikeglx
 from driftcli.reporter import Reporter
+from driftcli.store.assessment import read_assessment, write_assessment
 from driftcli.store.motion import MotionFile, read_motion, write_motion
 from driftcli.store.motion_csv import read_csv_motion, write_csv_motion
 from driftcli.store.motion_npz import read_npz_motion, write_npz_motion
@@ -236,6 +237,18 @@ def _hdf5_peaks(folder: Path) -> Reader:
     return Hdf5Reader(folder, "p.h5", _old_and_new(folder / "p.h5"), read)
 
 
+def _hdf5_assessment(folder: Path) -> Reader:
+    motions = _motion_file().motions
+    scores = Scores(9, 3.0, 0.4, 0.9, 0.5, 0.1, 0.5, 0.1, 1.0, 0.2, 0.5, 0.0, 0.0, 1, 0)
+    shanks = {
+        number: ShankAssessment("helps", ("why",), scores, motion.displacement_um, motion.displacement_um)
+        for number, motion in motions.items()
+    }
+    found = Assessment("helps", ("shank 0: helps",), shanks)
+    write_assessment(folder / "a.h5", found, motions, presets.load("rigid_fast"), "0" * 64)
+    return Hdf5Reader(folder, "a.h5", [(folder / "a.h5").read_bytes()], read_assessment)
+
+
 def _mtscomp(folder: Path) -> Reader:
     path = make_cbin(folder / "x.cbin", counts(250, 4))
 
@@ -290,6 +303,7 @@ READERS: dict[str, Callable[[Path], Reader | TextReader | FolderReader]] = {
     "spikeinterface_motion": FolderReader,
     "hdf5_motion": _hdf5_motion,
     "hdf5_peaks": _hdf5_peaks,
+    "hdf5_assessment": _hdf5_assessment,
     "mtscomp_header": _mtscomp,
     "carried_probe": _carried_probe,
     "exclude_times": _exclude,

@@ -324,10 +324,10 @@ def test_a_binary_of_another_size_is_told(tmp_path):
     path = make_cbin(tmp_path / "x.cbin", counts(250, 3))
     whole = path.read_bytes()
     path.write_bytes(whole[:-1])
-    assert f"x.cbin has {len(whole) - 1} bytes, x.ch tells of {len(whole)}" in told(path)
+    assert f"x.cbin has {len(whole) - 1:,} bytes, x.ch tells of {len(whole):,}" in told(path)
     assert "copy x.cbin again" in told(path)
     path.write_bytes(whole + b"x")
-    assert f"x.cbin has {len(whole) + 1} bytes" in told(path)
+    assert f"x.cbin has {len(whole) + 1:,} bytes" in told(path)
     assert "copy" not in told(path)
     path.write_bytes(b"")
     assert "x.cbin has 0 bytes" in told(path)
@@ -392,7 +392,7 @@ def peak_bytes(work):
 def test_a_chunk_that_cannot_be_so_long_gets_no_memory(tmp_path, num_samples):
     path = make_cbin(tmp_path / "x.cbin", counts(10, 3), chunk_bounds=[0, num_samples], without="shape")
     assert peak_bytes(lambda: told(path)) < 1 << 20
-    assert f"chunk 0 cannot hold {num_samples} samples of 3 channels in" in told(path)
+    assert f"chunk 0 cannot hold {num_samples:,} samples of 3 channels in" in told(path)
 
 
 def test_a_chunk_that_is_longer_than_any_gets_no_memory(tmp_path):

@@ -337,7 +337,7 @@ def test_more_than_the_meta_says_is_told(tmp_path, reporter):
     path = make_spikeglx(tmp_path, made_meta("NP1"), 10)
     path.write_bytes(path.read_bytes() + bytes(2 * FRAME))
     assert open_recording(path, reporter=reporter).num_samples == 12
-    assert "has 1176 bytes; made_g0_t0.imec0.ap.meta says 980 bytes: going on with the 12 samples" in str(reporter)
+    assert "has 1,176 bytes; made_g0_t0.imec0.ap.meta says 980 bytes: going on with the 12 samples" in str(reporter)
     path.write_bytes(path.read_bytes() + b"x")
     with pytest.raises(InputError, match="1 bytes more than 12 whole frames"):
         open_recording(path, reporter=reporter)

@@ -1,0 +1,1 @@
+"""Scores of a motion, and the verdict on it."""
