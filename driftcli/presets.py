@@ -1,4 +1,4 @@
-"""Presets: YAML files that name a method and its parameters for every stage, and the list of methods there are.
+"""Presets: YAML files that name a method and its parameters for every stage.
 
 A preset may leave stages and parameters out; their defaults stand in the method's own file. `resolve` fills everything
 in and validates it, so that what is stored beside the results says all that was done.
@@ -6,21 +6,26 @@ in and validates it, so that what is stored beside the results says all that was
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import inspect
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from importlib import import_module
 from pathlib import Path
 from reprlib import Repr
-from typing import Any, NamedTuple, TypeVar, get_args
+from types import NoneType
+from typing import Any, Literal, NamedTuple, TypeVar, get_args, get_origin
 
 import yaml
 from pydantic import ValidationError
 
 from driftcli.bounded import read_bytes
+from driftcli.catalogue import DEFAULT_PRESET, STAGES, preset_path
+from driftcli.catalogue import preset_names as names
 from driftcli.errors import UsageError
 from driftcli.model import ApplyParameters, Parameters, Settings, Stage
 
-DEFAULT_PRESET = "dredge_fast"
 _HINT = "driftcli presets show NAME, for values that work"
 _MOST_BYTES = 1_000_000
 _MOST_NODES, _DEEPEST, _LONGEST_SCALAR = 10_000, 8, 2_000  # the presets here have 40 values, 4 levels, 200 characters
@@ -29,35 +34,9 @@ _SHOWN = Repr()  # a value as it is shown in an error: it may be a book
 _SHOWN.maxlevel, _SHOWN.maxstring, _SHOWN.maxother = 3, 200, 200
 
 
-class Methods(NamedTuple):
-    """The folder of a stage's methods and their names, the default first."""
-
-    folder: str
-    names: tuple[str, ...]
-
-
-# The stages in the order of the data's road. `none` switches a stage off and has no file.
-STAGES = {
-    "shift": Methods("preprocess", ("phase_shift", "none")),
-    "filter": Methods("preprocess", ("bandpass", "none")),
-    "bad_channels": Methods("preprocess", ("coherence_psd", "none")),
-    "reference": Methods("preprocess", ("global_median", "none")),
-    "mask": Methods("mask", ("automatic", "none")),
-    "detect": Methods("detect", ("locally_exclusive", "by_channel")),
-    "select": Methods("select", ("all", "uniform", "smart_sampling_amplitudes")),
-    "localize": Methods("localize", ("grid_convolution", "center_of_mass", "monopolar_triangulation")),
-    "estimate": Methods("estimate", ("dredge_ap", "decentralized", "iterative_template")),
-    "interpolate": Methods("interpolate", ("kriging", "idw", "nearest")),
-    "apply": Methods("", ()),
-}
-
 Tree = dict[str, dict[str, Any]]
+Changes = Iterable[str] | Mapping[str, Any]  # `stage.key=value`, as people write them, or `stage.key` to values
 Model = TypeVar("Model", bound=Parameters)
-
-
-def names() -> list[str]:
-    """Names of the presets that come with driftcli, in alphabetical order."""
-    return sorted(path.stem for path in _folder().glob("*.yaml"))
 
 
 def doc(name: str) -> str:
@@ -65,17 +44,18 @@ def doc(name: str) -> str:
     return str(_read(name).get("doc", ""))
 
 
-def load(name: str | None = None, changes: Iterable[str] = ()) -> Settings:
-    """Resolve a preset (a name, the path of a YAML file, or the default) with `stage.key=value` changes on top."""
+def load(name: str | None = None, changes: Changes = ()) -> Settings:
+    """Resolve a preset (a name, the path of a YAML file, or the default) with changes on top."""
     tree = _read(name or DEFAULT_PRESET)
     tree.pop("doc", None)
     return resolve(tree, changes)
 
 
-def resolve(tree: Mapping[str, Any], changes: Iterable[str] = ()) -> Settings:
+def resolve(tree: Mapping[str, Any], changes: Changes = ()) -> Settings:
     """Validate `{stage: {"method": ..., parameter: value}}` and fill in all that it leaves out.
 
-    changes: `stage.key=value` texts; a new method for a stage drops the parameters of the old one.
+    changes: `stage.key=value` texts, or values by `stage.key`; a new method for a stage drops the parameters of the
+        old one.
 
     Raises UsageError for an unknown stage, method or key (naming the nearest known one) and for values out of range.
     """
@@ -84,11 +64,76 @@ def resolve(tree: Mapping[str, Any], changes: Iterable[str] = ()) -> Settings:
     return Settings({name: _resolve_stage(name, stages.get(name, {})) for name in STAGES})
 
 
-def _folder() -> Path:
-    """`presets/` lies beside the package in a source tree; a wheel holds it inside the package."""
-    package = Path(__file__).parent
-    installed = package / "preset_files"
-    return installed if installed.is_dir() else package.parent / "presets"
+class Key(NamedTuple):
+    """A key of a stage, as `--set` names it.
+
+    name: dotted where the key lies within another. says: what its docstring does, on one line. values: all that it can
+    have, where they are few, as `--set` takes them. now: the one that it has; empty for a list.
+    """
+
+    name: str
+    says: str
+    values: tuple[str, ...]
+    now: str
+
+
+def keys_of(stage: str, preset: str | None = None, changes: Iterable[str] = ()) -> list[Key]:
+    """The keys of a stage under the method that a preset and changes choose for it. Raises UsageError as `load`."""
+    tree = _read(preset or DEFAULT_PRESET)
+    tree.pop("doc", None)
+    stages = _checked_stages(tree)
+    _apply_changes(stages, changes)
+    resolved = _resolve_stage(stage, stages.get(stage, {}))
+    methods = STAGES[stage].names
+    method = [Key("method", "how the stage is done", methods, resolved.method)] if methods else []
+    return method + list(_keys_within(resolved.parameters))
+
+
+def _keys_within(parameters: Parameters, before: str = "", mode: Key | None = None) -> Iterator[Key]:
+    """mode: what chooses between the models that may stand in the place of this one."""
+    for name, field in type(parameters).model_fields.items():
+        value = getattr(parameters, name)
+        says, whole = _says(type(parameters), name), before + name
+        if isinstance(value, Parameters):
+            modes = [each.model_fields["mode"].annotation for each in get_args(field.annotation)]
+            known = tuple(text for each in modes for text in get_args(each))
+            yield from _keys_within(value, f"{whole}.", Key(f"{whole}.mode", says, known, getattr(value, "mode", "")))
+        elif mode is not None and whole == mode.name:
+            yield mode
+        else:
+            yield Key(whole, says, _values_of(field.annotation), "" if isinstance(value, tuple) else _as_given(value))
+
+
+def _values_of(annotation: Any) -> tuple[str, ...]:
+    """All values of a type, where they are few; of a number that may be missing, only that it is."""
+    if get_origin(annotation) is Literal:
+        return tuple(map(_as_given, get_args(annotation)))
+    if annotation is bool:
+        return "true", "false"
+    return ("null",) if NoneType in get_args(annotation) else ()
+
+
+def _as_given(value: Any) -> str:
+    """A value as `--set` takes it."""
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def _says(model: type[Parameters], name: str) -> str:
+    """What docstrings say of a field: the text behind `name: ` or `name, other: `, or else one that mentions it."""
+    pieces = [piece for each in model.__mro__ for piece in _pieces(each.__doc__ or "", list(model.model_fields))]
+    own = [text for known, text in pieces if name in known]
+    mentions = [text for _, text in pieces if re.search(rf"\b{name}\b", text)]
+    return next(iter(own + mentions), "")
+
+
+def _pieces(docstring: str, fields: Iterable[str]) -> Iterator[tuple[list[str], str]]:
+    """A docstring cut before each `name: `: the names, and what is said of them on one line."""
+    text, field = inspect.cleandoc(docstring), "|".join(fields)
+    heads = list(re.finditer(rf"\b((?:{field})(?:,\s(?:{field}))*):\s", text)) if field else []
+    of_each = [[], *(re.split(r",\s", head[1]) for head in heads)]
+    starts, stops = [0, *(head.end() for head in heads)], [*(head.start() for head in heads), len(text)]
+    for known, start, stop in zip(of_each, starts, stops, strict=True):
+        yield known, " ".join(text[start:stop].partition("\n\n")[0].split()).rstrip(" .;")
 
 
 def _read(name: str) -> Tree:
@@ -98,7 +143,7 @@ def _read(name: str) -> Tree:
             raise UsageError(
                 f"there is no preset {_SHOWN.repr(name)}{_nearest(name, names())}", "driftcli presets list"
             )
-        path = _folder() / f"{name}.yaml"
+        path = preset_path(name)
     try:
         tree = _parse(read_bytes(path, _MOST_BYTES).decode("utf-8"))
     except FileNotFoundError:
@@ -176,9 +221,12 @@ def _checked_stages(tree: Mapping[str, Any]) -> Tree:
     return {name: dict(keys) for name, keys in tree.items()}
 
 
-def _apply_changes(stages: Tree, changes: Iterable[str]) -> None:
+def _apply_changes(stages: Tree, changes: Changes) -> None:
     """Methods first, so that the order of the changes doesn't matter."""
-    parsed = [_parse_change(change) for change in changes]
+    if isinstance(changes, Mapping):
+        parsed = [(*_place_of(where, _SHOWN.repr(where)), value) for where, value in changes.items()]
+    else:
+        parsed = [_parse_change(change) for change in changes]
     for stage, keys, value in parsed:
         if keys == ["method"] and stages.get(stage, {}).get("method") != value:
             stages[stage] = {"method": value}
@@ -195,21 +243,33 @@ def _apply_changes(stages: Tree, changes: Iterable[str]) -> None:
 
 def _parse_change(change: str) -> tuple[str, list[str], Any]:
     where, equals, text = change.partition("=")
-    stage, *keys = where.strip().split(".")
     shown = _SHOWN.repr(change)
-    if not equals or not keys or not all(keys) or len(keys) > _DEEPEST or len(change) > _LONGEST_CHANGE:
-        raise UsageError(f"--set {shown} is not of the form stage.key=value", "for example --set estimate.bin_s=1")
-    if stage not in STAGES:
-        raise UsageError(
-            f"--set {shown}: there is no stage {_SHOWN.repr(stage)}{_nearest(stage, STAGES)}",
-            f"one of {', '.join(STAGES)}",
-        )
+    if not equals or len(change) > _LONGEST_CHANGE:
+        raise _no_change(shown)
+    stage, keys = _place_of(where, shown)
     try:
         return stage, keys, _parse(text)
     except (ValueError, yaml.YAMLError):
         raise UsageError(
             f"--set {shown}: the value can't be read", "quote text that holds :, [, {, &, * or !"
         ) from None
+
+
+def _place_of(where: str, shown: str) -> tuple[str, list[str]]:
+    """The stage and the keys below it that `stage.key` names. shown: the change, for errors."""
+    stage, *keys = where.strip().split(".")
+    if not keys or not all(keys) or len(keys) > _DEEPEST:
+        raise _no_change(shown)
+    if stage not in STAGES:
+        raise UsageError(
+            f"--set {shown}: there is no stage {_SHOWN.repr(stage)}{_nearest(stage, STAGES)}",
+            f"one of {', '.join(STAGES)}",
+        )
+    return stage, keys
+
+
+def _no_change(shown: str) -> UsageError:
+    return UsageError(f"--set {shown} is not of the form stage.key=value", "for example --set estimate.bin_s=1")
 
 
 def _resolve_stage(name: str, keys: dict[str, Any]) -> Stage:

@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
+from driftcli.cli.annotations import Debug, Json, MotionPath
 from driftcli.cli.console import Console
-from driftcli.cli.options import Debug, Json, MotionPath
 
 
 def accuracy(
@@ -21,16 +21,12 @@ def accuracy(
 
     The median difference is taken off first, as drift has no absolute zero.
 
-    Example: driftcli accuracy demo/rec.driftcli/motion.h5 demo/truth.npz
+    Examples:
+        driftcli accuracy demo/rec.driftcli/motion.h5 demo/truth.npz
     """
-    from driftcli.errors import InputError
-    from driftcli.simulate.truth import error_against_truth, load_truth
-    from driftcli.store.motion import read_motion
+    from driftcli.workflow.accuracy import accuracy
 
-    motions = read_motion(motion).motions
-    if len(motions) > 1:
-        raise InputError(f"{motion} holds {len(motions)} shanks, the truth one", "give the motion of that recording")
-    error = error_against_truth(next(iter(motions.values())), load_truth(truth))
+    error = accuracy(motion, truth)
     rows = {
         "error": f"{error['mean_um']:.2f} µm mean, {error['p95_um']:.2f} µm at the 95th percentile",
         "drift": f"{error['true_range_um']:.1f} µm from lowest to highest, without correction",

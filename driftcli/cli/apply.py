@@ -7,20 +7,8 @@ from typing import Annotated
 
 import typer
 
-from driftcli.cli.options import (
-    Array,
-    BadChannelsOut,
-    Compress,
-    MotionPath,
-    OutputDtype,
-    PresetOptions,
-    RecordingOptions,
-    ShardOf,
-    Split,
-    StreamOptions,
-    grouped,
-    shard_of,
-)
+from driftcli.cli.annotations import Array, BadChannelsOut, Compress, IfBetter, MotionPath, OutputDtype, ShardOf, Split
+from driftcli.cli.options import PresetOptions, RecordingOptions, StreamOptions, grouped, shard_of
 from driftcli.cli.show import summary_rows
 
 Out = Annotated[
@@ -43,15 +31,18 @@ def apply(
     split: Split = False,
     compress: Compress = False,
     bad_channels_out: BadChannelsOut = None,
+    if_better: IfBetter = False,
     shard: ShardOf = None,
     array: Array = False,
 ) -> None:
-    """Correct a recording with a motion: corrected.bin and its probe, or a SpikeGLX pair of a SpikeGLX pair.
+    """Correct a recording with a motion: corrected.bin and its probe, or of a SpikeGLX pair another one.
 
     Probe, rate and gain come from the motion file, the methods from the preset it was made with, unless options or a
     SpikeGLX meta say otherwise.
 
-    Example: driftcli apply rec.bin rec.driftcli/motion.h5 --set apply.signal=raw
+    Examples:
+        driftcli apply rec.bin rec.driftcli/motion.h5
+        driftcli apply rec.bin rec.driftcli/motion.h5 --set apply.signal=raw
     """
     from driftcli.workflow.apply import apply
     from driftcli.workflow.outputs import default_name
@@ -74,6 +65,7 @@ def apply(
             dtype=output_dtype,
             split=split,
             compress=compress,
+            if_better=if_better,
             shard=part,
         )
     console.summary(str(out), summary_rows({"apply": facts}, recording.duration_s), facts)

@@ -11,7 +11,7 @@ from typing import Any, get_args
 
 from typer.models import ArgumentInfo, OptionInfo
 
-from driftcli.cli.options import NamesFile
+from driftcli.cli.annotations import NamesFile
 
 
 def values_of(*groups: Any) -> dict[str, Any]:

@@ -1,14 +1,15 @@
 """What the user sees: progress, messages, the summary, errors.
 
 Progress, messages and errors go to standard error, the summary and `--json` to standard output. On a terminal progress
-is a bar; elsewhere (batch jobs, pipes) it is a line now and then.
+is a bar; elsewhere (batch jobs, pipes) it is a line now and then, and nothing is broken to a width. NO_COLOR,
+FORCE_COLOR and TERM=dumb do what they do elsewhere.
 """
 
 from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,7 @@ from rich.table import Table
 
 from driftcli.errors import OutputError
 from driftcli.reporter import Reporter
+from driftcli.units import seconds
 
 if TYPE_CHECKING:
     from driftcli.log import Log
@@ -26,7 +28,7 @@ if TYPE_CHECKING:
 _errors = RichConsole(stderr=True, highlight=False)
 _tracebacks = False
 _log: Log | None = None
-_LINE_EVERY_S = 10.0
+_LINE_EVERY_S, _LINE_AT_LEAST_EVERY_S = 10.0, 600.0
 _WIDE = 70  # columns that the bar and the rate need
 
 
@@ -74,6 +76,11 @@ def _plain(text: str) -> str:
     return "".join(each if each.isprintable() or each == "\n" else "?" for each in text)
 
 
+def _takes_a_bar() -> bool:
+    """Whether the cursor can be moved. FORCE_COLOR may ask for colours in a file, but not for that."""
+    return sys.stderr.isatty() and _errors.is_terminal and not _errors.is_dumb_terminal
+
+
 class Console(Reporter):
     """The reporter of the command line (see driftcli.Reporter), and the summary at the end.
 
@@ -89,7 +96,7 @@ class Console(Reporter):
         self._told: dict[str, float] = {}
 
     def __enter__(self) -> Console:
-        if not self._quiet and _errors.is_terminal:
+        if not self._quiet and _takes_a_bar():
             columns: tuple[ProgressColumn, ...] = (
                 TextColumn("{task.description:<20}"),
                 BarColumn(),
@@ -135,11 +142,13 @@ class Console(Reporter):
         self._bar.update(self._tasks[stage], completed=done, total=total, rate=rate)
 
     def _line(self, stage: str, share: float, now: float, rate: str) -> None:
-        if not share or (share < 1 and now - self._told[stage] < _LINE_EVERY_S):
+        """Once a tenth more time has passed, so that the log of a long job holds dozens of lines and not thousands."""
+        elapsed_s = now - self._began[stage]
+        wait_s = min(max(elapsed_s / 10, _LINE_EVERY_S), _LINE_AT_LEAST_EVERY_S)
+        if not share or (share < 1 and now - self._told[stage] < wait_s):
             return
         self._told[stage] = now
-        elapsed_s = now - self._began[stage]
-        left = f"{elapsed_s * (1 - share) / share:.0f} s left" if share < 1 else f"done in {elapsed_s:.1f} s"
+        left = f"{seconds(elapsed_s * (1 - share) / share)} left" if share < 1 else f"done in {seconds(elapsed_s)}"
         print(", ".join(filter(None, (f"{stage}: {share:.0%}", rate, left))), file=sys.stderr, flush=True)
 
     def summary(self, title: str, rows: Mapping[str, str], facts: Any) -> None:
@@ -151,11 +160,31 @@ class Console(Reporter):
             try:
                 print(json.dumps(facts), flush=True)
             except OSError as error:
-                raise OutputError(f"the JSON can't be written: {error.strerror}") from error
+                hint = "check what standard output is sent to; the same facts are in run.json"
+                raise OutputError(f"the JSON can't be written: {error.strerror}", hint) from error
         elif not self._quiet:
-            table = Table(title=escape(title), title_justify="left", show_header=False, box=None, pad_edge=False)
-            table.add_column(style="bold")
-            table.add_column(overflow="fold")
-            for name, value in rows.items():
-                table.add_row(name, escape(value))
-            RichConsole(highlight=False).print(table)
+            _show_rows(title, rows)
+
+
+def _show_rows(title: str, rows: Mapping[str, str]) -> None:
+    """A table as wide as the terminal; elsewhere lines that are not broken, so that paths in them stay whole."""
+    console = RichConsole(highlight=False)
+    if not console.is_terminal:
+        width = max(map(len, rows), default=0) + 1
+        for name, value in rows.items():
+            title += "".join(f"\n{head:<{width}} {line}" for head, line in _lines(name, value))
+        print(_plain(title))
+        return
+    table = Table(title=escape(_plain(title)), title_justify="left", show_header=False, box=None, pad_edge=False)
+    table.add_column(style="bold")
+    table.add_column(overflow="fold")
+    for name, value in rows.items():
+        table.add_row(name, escape(_plain(value)))
+    console.print(table)
+
+
+def _lines(name: str, value: str) -> Iterator[tuple[str, str]]:
+    """The lines of a row, the name before the first one only."""
+    first, *others = value.split("\n")
+    yield name, first
+    yield from (("", each) for each in others)

@@ -7,16 +7,8 @@ from typing import Annotated
 
 import typer
 
-from driftcli.cli.options import (
-    Array,
-    ExcludeTimes,
-    PresetOptions,
-    RecordingOptions,
-    ShardOf,
-    StreamOptions,
-    grouped,
-    shard_of,
-)
+from driftcli.cli.annotations import Array, ExcludeTimes, ShardOf
+from driftcli.cli.options import PresetOptions, RecordingOptions, StreamOptions, grouped, shard_of
 from driftcli.cli.show import summary_rows
 
 Out = Annotated[Path | None, typer.Option(help="The file of the peaks. (default: rec.driftcli/peaks.h5)")]
@@ -34,12 +26,16 @@ def detect(
 ) -> None:
     """Find and localize the peaks of a recording: peaks.h5.
 
-    Example: driftcli detect rec.bin --probe probe.json --set detect.detect_threshold=6
+    Examples:
+        driftcli detect rec.bin --probe probe.json
+        driftcli detect rec.bin --probe probe.json --set detect.detect_threshold=6
+        driftcli detect rec.bin --probe probe.json --shard 1/4
     """
     part = shard_of(shard, array)
     settings = preset.settings()
     from driftcli.workflow.detect import detect
-    from driftcli.workflow.run import PEAKS, default_folder
+    from driftcli.workflow.run import default_folder
+    from driftcli.workflow.work import PEAKS
 
     out = out or default_folder(source.first) / PEAKS
     with options.console() as console:

@@ -7,14 +7,8 @@ from typing import Annotated
 
 import typer
 
-from driftcli.cli.options import (
-    ExcludeTimes,
-    IgnoreMask,
-    PresetOptions,
-    Shanks,
-    ThreadOptions,
-    grouped,
-)
+from driftcli.cli.annotations import ExcludeTimes, IgnoreMask, Shanks, SpanUm
+from driftcli.cli.options import PresetOptions, ThreadOptions, grouped
 from driftcli.cli.show import summary_rows
 
 Source = Annotated[
@@ -24,10 +18,6 @@ Source = Annotated[
     ),
 ]
 Out = Annotated[Path | None, typer.Option(help="The file of the motion. (default: motion.h5 beside the peaks)")]
-Span = Annotated[
-    tuple[float, float] | None,
-    typer.Option(metavar="LO HI", help="Depths that the probe spans, for an .npz. (default: those of the peaks)"),
-]
 
 
 @grouped
@@ -36,7 +26,7 @@ def estimate(
     preset: PresetOptions,
     options: ThreadOptions,
     out: Out = None,
-    span_um: Span = None,
+    span_um: SpanUm = None,
     shanks: Shanks = "each",
     exclude_times: ExcludeTimes = None,
     ignore_mask: IgnoreMask = False,
@@ -45,11 +35,15 @@ def estimate(
 
     Uses the preset that the peaks were found with, unless --preset or --set says otherwise.
 
-    Example: driftcli estimate rec.driftcli/peaks.h5 --set estimate.bin_s=2
+    Examples:
+        driftcli estimate rec.driftcli/peaks.h5
+        driftcli estimate rec.driftcli/peaks.h5 --set estimate.bin_s=2 --overwrite
+        driftcli estimate rec.driftcli/peaks.h5 --exclude-times 12.5-14,300-310
+        driftcli estimate peaks.npz --span-um 0 3840 --preset dredge
     """
     from driftcli.workflow.estimate import estimate
-    from driftcli.workflow.run import MOTION
     from driftcli.workflow.steps import DETECT_STAGES
+    from driftcli.workflow.work import MOTION
 
     settings = preset.settings(None if peaks.suffix.lower() == ".npz" else peaks, "peaks", DETECT_STAGES)
     out = out or peaks.with_name(MOTION)

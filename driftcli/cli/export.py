@@ -7,8 +7,10 @@ from typing import Annotated, Literal
 
 import typer
 
-from driftcli.cli.options import MotionPath, PresetOptions, WorkOptions, grouped
-from driftcli.cli.show import seconds
+from driftcli.cli.annotations import MotionPath
+from driftcli.cli.options import PresetOptions, WorkOptions, grouped
+from driftcli.cli.show import motion_rows
+from driftcli.units import seconds
 
 FORMATS = {
     "csv": "a table for a spreadsheet",
@@ -19,7 +21,9 @@ FORMATS = {
 
 To = Annotated[
     Literal["csv", "npz", "spikeinterface", "kilosort"],
-    typer.Option(help=" ".join(f"{name}: {what}." for name, what in FORMATS.items()), show_default=False),
+    typer.Option(
+        metavar="FORMAT", help="; ".join(f"{name}: {what}" for name, what in FORMATS.items()) + ".", show_default=False
+    ),
 ]
 Out = Annotated[
     Path | None,
@@ -36,22 +40,18 @@ def export(motion: MotionPath, to: To, preset: PresetOptions, options: WorkOptio
 
     --preset and --set are for spikeinterface and kilosort: give those that apply was given.
 
-    Example: driftcli export rec.driftcli/motion.h5 --to csv
+    Examples:
+        driftcli export rec.driftcli/motion.h5 --to csv
+        driftcli export rec.driftcli/motion.h5 --to kilosort
     """
-    from driftcli.errors import UsageError
-    from driftcli.workflow.export import default_output, export
-    from driftcli.workflow.steps import BEFORE_APPLY
+    from driftcli.workflow.export import default_output, export, settings_of
 
-    if to in ("csv", "npz") and (preset.preset is not None or preset.changes):
-        raise UsageError(f"--to {to} takes no --preset and no --set", "leave them out: the motion is written as it is")
-    settings = preset.settings(motion, "motion", BEFORE_APPLY)
+    settings = settings_of(motion, to, preset.preset, preset.changes or ())
     out = out or default_output(motion, to)
     with options.console() as console:
         facts = export(motion, to, settings, out, options.work(console))
-    counts = facts["counts"]
     rows = {
-        "motion": f"shanks: {counts['shanks']}, spatial windows: {counts['spatial_windows']}, "
-        f"temporal bins: {counts['temporal_bins']:,}",
+        **motion_rows(facts["counts"]),
         "export": f"{facts['output']} in {seconds(facts['times_s']['total'])}",
     }
     if "kilosort" in facts:

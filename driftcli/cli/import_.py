@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 
 from driftcli.cli.options import WorkOptions, grouped
-from driftcli.cli.show import seconds
+from driftcli.cli.show import motion_rows
+from driftcli.units import seconds
 
 Source = Annotated[
     Path,
@@ -32,7 +33,9 @@ def import_(
 
     A CSV holds the motion only, so give --like; .npz and folders that export wrote hold the rest themselves.
 
-    Example: driftcli import rec.driftcli/motion.csv --like rec.driftcli/motion.h5
+    Examples:
+        driftcli import rec.driftcli/motion.csv --like rec.driftcli/motion.h5
+        driftcli import motion.npz --out motion.h5
     """
     from driftcli import presets
     from driftcli.workflow.import_ import default_output, import_motion, read_source
@@ -42,12 +45,8 @@ def import_(
         out = out or default_output(source)
         settings = presets.load() if read.handover is None else presets.resolve(read.handover.preset)
         facts = import_motion(read, settings, out, options.work(console))
-    counts = facts["counts"]
-    low, high = counts["displacement_um"]
     rows = {
-        "motion": f"shanks: {counts['shanks']}, spatial windows: {counts['spatial_windows']}, "
-        f"temporal bins: {counts['temporal_bins']:,}",
-        "displacement": f"{low:+.1f} to {high:+.1f} µm",
+        **motion_rows(facts["counts"]),
         "import": f"{facts['output']} in {seconds(facts['times_s']['total'])}",
     }
     console.summary(str(out), rows, facts)

@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from driftcli.cli.options import LookOptions, OutputDtype, PresetOptions, RecordingOptions, Shanks, grouped
+from driftcli.cli.annotations import OutputDtype, Shanks
+from driftcli.cli.options import LookOptions, PresetOptions, RecordingOptions, grouped
 from driftcli.cli.show_info import info_rows
 
 Out = Annotated[Path | None, typer.Option(help="Folder that a run would write to. (default: that of run)")]
@@ -28,7 +29,9 @@ def info(
 ) -> None:
     """Say what a recording is, what is wrong with it, and what a run would cost. Writes nothing.
 
-    Example: driftcli info rec.bin --probe probe.json --preset nonrigid_accurate
+    Examples:
+        driftcli info rec.bin --probe probe.json --preset nonrigid_accurate
+        driftcli info run_g0_t0.imec0.ap.bin --full
     """
     settings = preset.settings()
     from driftcli.workflow.info import info

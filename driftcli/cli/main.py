@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import gc
+import os
 import signal
 import sys
 import traceback
@@ -13,18 +14,21 @@ from typing import Annotated
 
 import typer
 
-from driftcli import __version__
+from driftcli import __version__, kernels
 from driftcli.cli import (
     accuracy,
     apply,
+    assess,
+    compare,
+    completion,
     correct_peaks,
     detect,
     estimate,
     export,
     import_,
     info,
-    kernels,
     merge,
+    plot,
     presets,
     run,
     simulate,
@@ -32,28 +36,41 @@ from driftcli.cli import (
     verify,
 )
 from driftcli.cli.console import close_log, show_error, tracebacks_wanted
+from driftcli.cli.help import MARKUP, Verbs, add_command, as_written
 from driftcli.errors import DriftcliError, UsageError
 
 app = typer.Typer(
     name="driftcli",
+    cls=Verbs,
     no_args_is_help=True,
-    rich_markup_mode="rich",
+    rich_markup_mode=MARKUP,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
-    help="Take probe drift out of extracellular recordings.\n\n"
-    "[bold]driftcli run rec.bin --probe probe.json --preset nonrigid_accurate[/bold]\n\n"
-    "leaves peaks.h5, motion.h5, corrected.bin, probe.json and run.json in rec.driftcli/. "
-    "detect, estimate and apply are its three steps.",
+    help="\n\n".join(
+        [
+            "Take probe drift out of extracellular recordings.",
+            as_written("", "driftcli run rec.bin --probe probe.json", "driftcli run run_g0_t0.imec0.ap.bin"),
+            "leave the peaks, the motion of the tissue, the corrected recording and its probe in a folder beside the "
+            "recording, with pictures and a verdict. driftcli COMMAND --help has examples.",
+        ]
+    ),
 )
-for module in (run, submit, info, detect, merge, estimate, apply, verify, correct_peaks, simulate, accuracy):
-    app.command()(module.command)
-app.command("export")(export.command)
-app.command("import")(import_.command)
-app.add_typer(presets.app, name="presets")
+PANELS = {
+    "Correct a recording": (run,),
+    "Step by step": (detect, estimate, assess, apply, correct_peaks),
+    "Clusters": (submit, merge),
+    "Look and check": (info, plot, compare, verify),
+    "Motions and presets": (export, import_),
+    "Simulation": (simulate, accuracy),
+}
+for panel, modules in PANELS.items():
+    for module in modules:
+        add_command(app, module.command, panel=panel)
+app.add_typer(presets.app, name="presets", rich_help_panel="Motions and presets")
 
 
 def _print_version(context: typer.Context, wanted: bool) -> None:
-    if not wanted:
+    if not wanted or context.resilient_parsing:  # a shell asks how the line may go on
         return
     print(f"driftcli {__version__}")
     if context.params.get("verbose"):  # known by now: it is eager and --version is not
@@ -99,6 +116,7 @@ def main() -> None:
     for number in STOPS:
         if signal.getsignal(number) != signal.SIG_IGN:  # as nohup has it, and shells for what runs in the background
             signal.signal(number, _stop)
+    completion.prepare(os.environ)
     atexit.register(gc.freeze)  # on its way out Python would look through all objects of all libraries for cycles
     kernels.find_a_place()
     for stream in (sys.stdout, sys.stderr):
@@ -123,6 +141,8 @@ def _told(error: Exception) -> int:
         traceback.print_exc()
     elif isinstance(error, DriftcliError):
         show_error(error.message, error.hint)
+    elif type(error).__name__ == "NoArgsIsHelpError":  # the help has been shown
+        pass
     elif hasattr(error, "format_message"):  # what typer raises for options it doesn't know
         show_error(error.format_message().rstrip("."), "driftcli --help, or driftcli COMMAND --help")
     else:

@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from driftcli.cli.options import Mixed, Resume, WorkOptions, grouped
+from driftcli.cli.annotations import Mixed, Resume
+from driftcli.cli.options import WorkOptions, grouped
 from driftcli.cli.show import summary_rows
 
 Out = Annotated[
@@ -25,12 +26,14 @@ def merge(out: Out, options: WorkOptions, resume: Resume = False, mixed: Mixed =
     Shards that are missing, doubled or of other work are named. Those of apply need no merge: the last one to end
     gives the binary its name.
 
-    Example: driftcli merge rec.driftcli
+    Examples:
+        driftcli merge rec.driftcli
+        driftcli merge peaks.h5 --overwrite
     """
     from dataclasses import replace
 
     from driftcli.workflow.merge import merge
-    from driftcli.workflow.run import PEAKS
+    from driftcli.workflow.work import PEAKS
 
     with options.console() as console:
         work = replace(options.work(console), resume=resume, mixed=mixed)

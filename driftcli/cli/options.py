@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import inspect
 import os
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import MISSING, Field, dataclass, fields, is_dataclass, replace
 from functools import wraps
@@ -16,8 +15,30 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, get_type_hints
 
 import typer
 
-from driftcli.cli import kernels
-from driftcli.cli.console import Console, open_log, show_tracebacks
+from driftcli import kernels
+from driftcli.cli.annotations import (
+    BadChannelsOut,
+    Changes,
+    ChunkS,
+    Compress,
+    Debug,
+    ExcludeTimes,
+    IfBetter,
+    Jobs,
+    Json,
+    LogFile,
+    MaxMemory,
+    Mixed,
+    NoReport,
+    OutputDtype,
+    Overwrite,
+    Preset,
+    Quiet,
+    Resume,
+    Shanks,
+    Split,
+)
+from driftcli.cli.console import Console
 
 if TYPE_CHECKING:
     from driftcli.model import Settings
@@ -26,72 +47,7 @@ if TYPE_CHECKING:
     from driftcli.workflow.shard import Shard
     from driftcli.workflow.work import Work
 
-
-@dataclass(frozen=True)
-class NamesFile:
-    """Beside a typer.Option: what the option is given may be the path of a file, and is one where `test` says so."""
-
-    test: Callable[[str], bool]
-
-
-def _is_preset_file(text: str) -> bool:
-    return Path(text).suffix in (".yaml", ".yml") or Path(text).name != text
-
-
-def _is_file_of_spans(text: str) -> bool:
-    return os.path.isfile(text) and re.fullmatch(r"[\d\s.,eE+-]+", text) is None
-
-
-MotionPath = Annotated[Path, typer.Argument(help="motion.h5, as estimate wrote it.", show_default=False)]
-_RECORDING, _PRESET, _ESTIMATE, _OUTPUT, _WORK = "Recording", "Preset", "Estimate", "Output", "Work"
-
-OutputDtype = Annotated[
-    Literal["int16", "float32"] | None,
-    typer.Option(help="Type of the corrected binary. (default: that of the recording)", rich_help_panel=_OUTPUT),
-]
-Split = Annotated[
-    bool,
-    typer.Option(
-        "--split",
-        help="Write a binary for each file of the recording; --out is then a folder.",
-        rich_help_panel=_OUTPUT,
-    ),
-]
-Compress = Annotated[
-    bool,
-    typer.Option(
-        "--compress", help="Write the .cbin and .ch of mtscomp: smaller, without loss.", rich_help_panel=_OUTPUT
-    ),
-]
-BadChannelsOut = Annotated[
-    Literal["interpolate", "keep", "zero"] | None,
-    typer.Option(
-        help="What becomes of bad channels; the same as --set interpolate.bad_channels. (default: interpolate)",
-        rich_help_panel=_OUTPUT,
-    ),
-]
-Shanks = Annotated[
-    Literal["each", "together"],
-    typer.Option(help="Each shank moves by itself, or all of them together.", rich_help_panel=_ESTIMATE),
-]
-ExcludeTimes = Annotated[
-    str | None,
-    typer.Option(
-        metavar="SPANS",
-        help="Times to leave out of the estimate: 12.5-14,300-310 in s, or a file with a span per line.",
-        show_default=False,
-        rich_help_panel=_ESTIMATE,
-    ),
-    NamesFile(_is_file_of_spans),
-]
-IgnoreMask = Annotated[
-    bool,
-    typer.Option(
-        "--ignore-mask",
-        help="Use peaks in times that detect left out, for what it found there or as it was told to.",
-        rich_help_panel=_ESTIMATE,
-    ),
-]
+_RECORDING = "Recording"
 
 
 def grouped(verb: Callable[..., None]) -> Callable[..., None]:
@@ -215,38 +171,18 @@ class RecordingOptions:
 
     def open(self, console: Console, motion: Path | None = None) -> Recording:
         """Open the recording; where an option is not given, the facts that `motion` carries stand in."""
-        from driftcli.recording.open import open_recording
-        from driftcli.workflow.runlog import describe_recording
+        from driftcli.workflow.given import open_given
 
-        carried = None
-        if motion is not None:
-            from driftcli.store.schema import read_handover
-
-            _, carried = read_handover(motion, "motion")
         paths = {"path": self.recording, "probe": self.probe}  # as the user calls them in what is told
-        recording = open_recording(**{**self.how(), **paths}, carried=carried, reporter=console)
-        console.note("recording", paths=self.recording, probe=self.probe, facts=describe_recording(recording))
-        return recording
+        return open_given({**self.how(), **paths}, console, motion)
 
 
 @dataclass(frozen=True)
 class PresetOptions:
     """Which methods with which parameters."""
 
-    preset: Annotated[
-        str | None,
-        typer.Option(help="Name of a preset, or a YAML file. See: driftcli presets list", rich_help_panel=_PRESET),
-        NamesFile(_is_preset_file),
-    ] = None
-    changes: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--set",
-            metavar="STAGE.KEY=VALUE",
-            help="Change a value of the preset; may be repeated.",
-            rich_help_panel=_PRESET,
-        ),
-    ] = None
+    preset: Preset = None
+    changes: Changes = None
 
     def with_bad_channels_out(self, treatment: str | None) -> PresetOptions:
         """The same with what `--bad-channels-out` says."""
@@ -259,25 +195,14 @@ class PresetOptions:
 
         done: stages that made `source`; they stay as they were, and a change of one is refused.
         """
-        from driftcli import presets
-
         changes = self.changes or ()
         if source is None:
-            return presets.load(self.preset, changes)
-        from driftcli.errors import UsageError
-        from driftcli.store.schema import read_handover
+            from driftcli import presets
 
-        tree, _ = read_handover(source, kind)
-        for change in changes:
-            stage = change.partition(".")[0].strip()
-            if stage in done:
-                again = "detect" if kind == "peaks" else "detect or estimate"
-                hint = f"{again} again with --set {change}"
-                raise UsageError(f"the stage {stage!r} was done before {source.name} was made", hint)
-        if self.preset is not None:
-            named = presets.load(self.preset).to_dict()
-            tree = {stage: tree[stage] if stage in done and stage in tree else named[stage] for stage in named}
-        return presets.resolve(tree, changes)
+            return presets.load(self.preset, changes)
+        from driftcli.workflow.given import settings_after
+
+        return settings_after(source, kind, done, self.preset, changes)
 
 
 @dataclass(frozen=True)
@@ -290,103 +215,21 @@ class FormOptions:
     bad_channels_out: BadChannelsOut = None
     shanks: Shanks = "each"
     exclude_times: ExcludeTimes = None
+    if_better: IfBetter = False
+    no_report: NoReport = False
 
     def form(self) -> Form:
         from driftcli.workflow.form import Form
 
-        return Form(self.output_dtype, self.split, self.compress, self.shanks, self.exclude_times)
-
-
-def _show_tracebacks(wanted: bool) -> bool:
-    if wanted:
-        show_tracebacks()
-    return wanted
-
-
-Debug = Annotated[
-    bool,
-    typer.Option("--debug", callback=_show_tracebacks, help="Show the traceback of an error.", rich_help_panel=_WORK),
-]
-
-
-def _open_log(path: Path | None) -> Path | None:
-    if path is not None:
-        open_log(path)
-    return path
-
-
-LogFile = Annotated[
-    Path | None,
-    typer.Option(
-        "--log",
-        metavar="FILE",
-        callback=_open_log,
-        is_eager=True,  # before the other options, whose errors are to be logged, too
-        help="Append every decision to this file, as JSON lines.",
-        show_default=False,
-        rich_help_panel=_WORK,
-    ),
-]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors.", rich_help_panel=_WORK)]
-Json = Annotated[
-    bool, typer.Option("--json", help="End with one line of JSON on standard output.", rich_help_panel=_WORK)
-]
-Resume = Annotated[
-    bool,
-    typer.Option(
-        "--resume",
-        help="Go on from what an earlier try has done; afresh where there is nothing.",
-        rich_help_panel=_WORK,
-    ),
-]
-Mixed = Annotated[
-    bool,
-    typer.Option(
-        "--mixed",
-        help="Go on also from work of another type of CPU or other versions of libraries: to within 1 LSB the same.",
-        rich_help_panel=_WORK,
-    ),
-]
-ShardOf = Annotated[
-    str | None,
-    typer.Option(
-        "--shard",
-        metavar="I/N",
-        help="Do only the I-th of N parts, in a job of its own; see driftcli merge and submit.",
-        show_default=False,
-        rich_help_panel=_WORK,
-    ),
-]
-Array = Annotated[
-    bool,
-    typer.Option(
-        "--array",
-        help="Do the part that this task of a job array is, as Slurm, Grid Engine and LSF tell it.",
-        rich_help_panel=_WORK,
-    ),
-]
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace outputs that exist.", rich_help_panel=_WORK)]
-
-
-MaxMemory = Annotated[
-    str | None,
-    typer.Option(
-        metavar="SIZE",
-        help="Memory to stay within, such as 2GB or 500MB, with fewer threads; an estimate that needs more is "
-        "refused. (default: no limit)",
-        rich_help_panel=_WORK,
-    ),
-]
-Jobs = Annotated[
-    int | None,
-    typer.Option(
-        "--jobs", "-j", min=1, help="Threads. (default: the CPUs allotted to this process)", rich_help_panel=_WORK
-    ),
-]
-ChunkS = Annotated[
-    float | None,
-    typer.Option(help="Seconds of recording that a thread takes at a time. (default: 1)", rich_help_panel=_WORK),
-]
+        return Form(
+            self.output_dtype,
+            self.split,
+            self.compress,
+            self.shanks,
+            self.exclude_times,
+            self.if_better,
+            not self.no_report,
+        )
 
 
 @dataclass(frozen=True)

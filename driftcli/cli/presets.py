@@ -6,14 +6,21 @@ from typing import Annotated
 
 import typer
 
-from driftcli.cli.options import Debug, PresetOptions
+from driftcli.cli.annotations import Changes, Debug
+from driftcli.cli.completion import offer_presets
+from driftcli.cli.help import MARKUP, Verbs, add_command
+from driftcli.cli.options import PresetOptions
 
-app = typer.Typer(no_args_is_help=True, help="List the presets, or show what one says.")
+_BRIEF = "List the presets, or show what one says."
+app = typer.Typer(cls=Verbs, no_args_is_help=True, rich_markup_mode=MARKUP, help=_BRIEF, short_help=_BRIEF)
 
 
-@app.command("list")
 def list_presets() -> None:
-    """Name every preset and say what it is for."""
+    """Name every preset and say what it is for.
+
+    Examples:
+        driftcli presets list
+    """
     from rich.console import Console
     from rich.table import Table
 
@@ -28,18 +35,24 @@ def list_presets() -> None:
     Console(highlight=False).print(table)
 
 
-@app.command()
-def show(
-    name: Annotated[str, typer.Argument(help="Name of a preset, or a YAML file.", show_default=False)],
-    changes: Annotated[
-        list[str] | None, typer.Option("--set", metavar="STAGE.KEY=VALUE", help="Change a value; may be repeated.")
-    ] = None,
+def show_preset(
+    name: Annotated[
+        str,
+        typer.Argument(help="Name of a preset, or a YAML file.", autocompletion=offer_presets, show_default=False),
+    ],
+    changes: Changes = None,
     debug: Debug = False,
 ) -> None:
     """Show a preset with every parameter filled in, as YAML that --preset takes.
 
-    Example: driftcli presets show dredge > my.yaml
+    Examples:
+        driftcli presets show dredge
+        driftcli presets show dredge --set estimate.bin_s=2 > my.yaml
     """
     from driftcli import presets
 
     print(presets.to_yaml(PresetOptions(name, changes).settings(), presets.doc(name)), end="")
+
+
+add_command(app, list_presets, "list")
+add_command(app, show_preset, "show")

@@ -4,19 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, get_args
+from typing import Annotated, Any, get_args
 
 import typer
 
+from driftcli.cli.annotations import ExcludeTimes
 from driftcli.cli.arguments import text_of
-from driftcli.cli.options import (
-    ExcludeTimes,
-    FormOptions,
-    PresetOptions,
-    RecordingOptions,
-    StreamOptions,
-    grouped,
-)
+from driftcli.cli.options import FormOptions, PresetOptions, RecordingOptions, StreamOptions, grouped
 from driftcli.cli.show import summary_rows
 from driftcli.errors import UsageError
 
@@ -51,34 +45,45 @@ def run(
     scheduler: Scheduler = None,
     shards: Shards = None,
 ) -> None:
-    """Correct a recording: detect, estimate and apply in one go.
+    """Correct a recording: detect, estimate, assess, apply and plot in one go.
 
-    Leaves peaks.h5, motion.h5, corrected.bin, probe.json and run.json in a folder beside the recording.
-    Of SpikeGLX input, rec_driftcorr_g0_t0.imec0.ap.bin and its .meta take the place of corrected.bin.
+    Leaves peaks.h5, motion.h5, assessment.h5, corrected.bin, probe.json, figures, report.html and run.json in a folder
+    beside the recording, and ends with a verdict: whether the correction helps. Of SpikeGLX input,
+    rec_driftcorr_g0_t0.imec0.ap.bin and its .meta take the place of corrected.bin.
 
     With --scheduler the workers of a Dask cluster share the recording out, and leave the same files.
 
-    Example: driftcli run rec.bin --probe probe.json --preset nonrigid_accurate
+    Examples:
+        driftcli run rec.bin --probe probe.json
+        driftcli run run_g0_t0.imec0.ap.bin --preset dredge --out corrected
+        driftcli run rec.bin --probe probe.json --set estimate.bin_s=2 --overwrite
     """
     if shards is not None and scheduler is None:
         raise UsageError("--shards are for the workers of --scheduler", "driftcli submit makes shards of Slurm jobs")
     settings = preset.with_bad_channels_out(form.bad_channels_out).settings()
     from driftcli.workflow import run as workflow
+    from driftcli.workflow.plot import with_pictures
 
     with options.console() as console:
         recording = source.open(console)
         folder = out or workflow.default_folder(source.first)
         work = options.work(console)
         wanted = form.form()
-        if scheduler is None:
-            facts = workflow.run(recording, settings, folder, work, **vars(wanted))
-        else:
+
+        def here() -> dict[str, dict[str, Any]]:
+            return workflow.run(recording, settings, folder, work, **vars(wanted))
+
+        def there() -> dict[str, dict[str, Any]]:
             from driftcli.workflow.spread import run_on_cluster
 
-            if form.exclude_times is not None:
-                wanted = replace(wanted, exclude_times=text_of(form.exclude_times, get_args(ExcludeTimes)[1:]))
-            how, folder, jobs = source.how(), folder.absolute(), options.jobs
-            facts = run_on_cluster(scheduler, shards, recording, how, settings, folder, work, wanted, jobs=jobs)
+            spans = form.exclude_times and text_of(form.exclude_times, get_args(ExcludeTimes)[1:])
+            asked, how = replace(wanted, exclude_times=spans), source.how()
+            whole = folder.absolute()
+            return run_on_cluster(
+                str(scheduler), shards, recording, how, settings, whole, work, asked, jobs=options.jobs
+            )
+
+        facts = with_pictures(folder, wanted.report, work, here if scheduler is None else there)
     console.summary(f"{folder}/", summary_rows(facts, recording.duration_s), facts)
 
 

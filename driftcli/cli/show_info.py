@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from driftcli.cli.show import count_of, seconds
-from driftcli.files import readable_size
+from driftcli.units import count_of, readable_size, seconds
 
 _MOST_FILES, _MOST_SPANS, _MOST_CHANNELS = 8, 10, 20
 Facts = Mapping[str, Any]
@@ -155,7 +154,7 @@ def _cost(cost: Facts, recording: Facts) -> dict[str, str]:
     """What a run would take."""
     times, memory, disk = cost["time_s"], cost["memory_bytes"], cost["disk_bytes"]
     steps = [f"{name} {seconds(value)}" for name, value in times.items() if value is not None and name != "total"]
-    without = "" if times["estimate"] is not None else "the estimate and "
+    without = "" if times["estimate"] is not None else "the estimate, the verdict and "
     speed = recording["duration_s"] / times["total"]
     room = (
         f"{readable_size(disk['free'])} free" if disk["enough"] else f"too little: {readable_size(disk['free'])} free"

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from driftcli.cli import kernels
+from driftcli import kernels
+from driftcli.units import readable_size
 
 
 def machine_lines() -> list[str]:
@@ -39,5 +40,5 @@ def _threads(facts: Mapping[str, Any]) -> str:
 
 def _memory(facts: Mapping[str, Any]) -> str:
     limit = facts["memory_limit_bytes"]
-    total = f"{facts['memory_bytes'] / 1e9:.1f} GB"
-    return total if limit is None else f"{total}, of which the control group allows {limit / 1e9:.1f} GB"
+    total = readable_size(facts["memory_bytes"])
+    return total if limit is None else f"{total}, of which the control group allows {readable_size(limit)}"

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from driftcli.cli.options import WorkOptions, grouped
+from driftcli.units import count_of, seconds
 
 
 def _option(text: str) -> typer.models.OptionInfo:
@@ -45,7 +46,9 @@ def simulate(
 ) -> None:
     """Make a drifting recording with known truth: rec.bin, rec.json, probe.json and truth.npz.
 
-    Example: driftcli simulate demo --drift bumps --seed 3
+    Examples:
+        driftcli simulate demo
+        driftcli simulate demo --drift bumps --duration-s 120 --seed 3
     """
     from driftcli import presets
     from driftcli.simulate.simulate import SimulateParameters
@@ -57,7 +60,7 @@ def simulate(
         make(out, parameters, console, options.overwrite)
     gain = f"--gain-to-uv {parameters.gain_to_uv:g} --sampling-frequency {parameters.sampling_frequency_hz:g}"
     rows = {
-        "recording": f"{parameters.duration_s:g} s of {parameters.num_channels} channels",
+        "recording": f"{seconds(parameters.duration_s)} of {count_of(parameters.num_channels, 'channel')}",
         "drift": f"{parameters.drift}, {parameters.drift_um:g} µm",
         "next": f"driftcli run {out}/rec.bin --probe {out}/probe.json {gain}",
     }

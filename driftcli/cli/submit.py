@@ -6,24 +6,18 @@ import os
 import shlex
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from driftcli.cli import apply, detect, estimate, merge, run
+from driftcli.cli import apply, assess, detect, estimate, merge, plot, run
 from driftcli.cli.arguments import arguments_for, values_of
 from driftcli.cli.console import Console
-from driftcli.cli.options import (
-    FormOptions,
-    PresetOptions,
-    RecordingOptions,
-    StreamOptions,
-    grouped,
-)
+from driftcli.cli.options import FormOptions, PresetOptions, RecordingOptions, StreamOptions, grouped
 from driftcli.cli.run import Out
-from driftcli.cli.show import count_of
+from driftcli.units import count_of
 
 if TYPE_CHECKING:
     from driftcli.model import Settings
@@ -45,7 +39,7 @@ class OneOrManyRecordings(RecordingOptions):
     recording: Annotated[
         list[Path],
         typer.Argument(help="As of run; with --list none.", show_default=False),
-    ] = field(default_factory=list)
+    ] = None  # type: ignore[assignment]  # where there is none: typer makes a list of it, or leaves None
     list_file: Annotated[
         Path | None,
         typer.Option(
@@ -147,7 +141,10 @@ def submit(
     On Grid Engine, PBS and LSF the same commands work in arrays that you write: driftcli detect --array (on PBS --shard
     $PBS_ARRAY_INDEX/16), then merge and estimate, then apply --array; the scripts show them.
 
-    Example: driftcli submit rec.bin --probe probe.json --shards 16 --go
+    Examples:
+        driftcli submit rec.bin --probe probe.json --shards 16 --go
+        driftcli submit run_g0_t0.imec0.ap.bin --sbatch --constraint=zen3
+        driftcli submit --list recordings.txt --at-once 20 --go
     """
     from driftcli.errors import UsageError
 
@@ -223,12 +220,12 @@ class _Asked:
 
     def _commands(self, folder: Path, corrected: Path) -> dict[str, list[str]]:
         """The command line of each verb but for its shard. Those behind detect take the preset from what it left."""
-        from driftcli.workflow.run import MOTION, PEAKS
+        from driftcli.workflow.work import MOTION, PEAKS
 
         peaks, motion = folder / PEAKS, folder / MOTION
         recording, resume = {"recording": self.source.recording}, {"resume": True}
         known = {"preset", "changes", "exclude_times"}
-        return {
+        commands = {
             "detect": self._verb("detect", detect.command, {**recording, "out": peaks, **resume}),
             "merge": self._verb("merge", merge.command, {"out": peaks, **resume}),
             "estimate": self._verb("estimate", estimate.command, {"peaks": peaks, **resume}, known),
@@ -236,6 +233,11 @@ class _Asked:
                 "apply", apply.command, {**recording, "motion": motion, "out": corrected, **resume}, known
             ),
         }
+        if self.form.form().assessed:
+            commands["assess"] = self._verb("assess", assess.command, {"peaks": peaks, **resume}, known)
+        if self.form.form().report:
+            commands["plot"] = self._verb("plot", plot.command, {"folder": folder, **resume})
+        return commands
 
     def _verb(self, name: str, command: Any, own: dict[str, Any], known: set[str] | None = None) -> list[str]:
         given = values_of(self.source, self.preset, self.options, self.form)

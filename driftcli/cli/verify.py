@@ -28,7 +28,9 @@ def verify(target: Target, options: LookOptions, places: Places = None, seed: Se
 
     Ends with exit code 5 if anything is wrong. Writes nothing.
 
-    Example: driftcli verify rec.driftcli
+    Examples:
+        driftcli verify rec.driftcli
+        driftcli verify rec.driftcli --places 100
     """
     from driftcli.workflow.verify import DEFAULT_PLACES, verify
 

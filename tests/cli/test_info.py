@@ -146,7 +146,8 @@ def test_words_for_what_is_rare(facts):
     mask |= {"full": True, "slices": None, "looked_at_share": 1.0}
     mask["spans"] = [{"reason": "gap", "start_s": float(n), "stop_s": n + 0.5} for n in range(12)]
     mask["share"] |= {"gap": 0.5, "artifact": 0.02, "any": 0.51}
-    cost["time_s"] |= {"detect": 90.0, "estimate": None, "apply": 3600.0, "total": 3690.0}
+    times = {"detect": 90.0, "estimate": None, "assess": None, "apply": 3600.0, "plot": 3.0, "total": 3693.0}
+    cost["time_s"] |= times
     cost["disk_bytes"] |= {"enough": False, "free": 5_000_000}
     rows = info_rows(facts)
     assert rows["format"].startswith("SpikeGLX, int16, compressed by mtscomp, 10 files")
@@ -159,8 +160,8 @@ def test_words_for_what_is_rare(facts):
     assert rows["left out"] == "51.00% of that: gap 50.00%, artifact 2.00%"
     assert rows["spans"].splitlines()[0] == "gap 0.000-0.500 s"
     assert rows["spans"].splitlines()[-1] == "and 2 more (--json lists all)"
-    assert rows["a run takes"].startswith("about 1 h 1 min (")
-    assert rows["a run takes"].endswith("without the estimate and what the disk takes to write")
-    assert rows["of which"] == "detect 1 min 30 s, apply 1 h 0 min"
+    assert rows["a run takes"].startswith("about 1 h 2 min (")
+    assert rows["a run takes"].endswith("without the estimate, the verdict and what the disk takes to write")
+    assert rows["of which"] == "detect 1 min 30 s, apply 1 h, plot 3.0 s"
     assert "too little: 5 MB free at" in rows["disk"]
     assert info_rows({**facts, "mask": None})["left out"].startswith("not looked for")

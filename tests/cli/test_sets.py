@@ -69,7 +69,9 @@ def pair(tmp_path, text, data):
 def motion(tmp_path_factory, text, data):
     """The motion of such a pair."""
     folder = tmp_path_factory.mktemp("motion")
-    well("run", *make_spikeglx.make_set(folder, text, data, LENGTHS, [GAP]), *FAST, "--out", folder / "o")
+    well(
+        "run", "--no-report", *make_spikeglx.make_set(folder, text, data, LENGTHS, [GAP]), *FAST, "--out", folder / "o"
+    )
     return folder / "o/motion.h5"
 
 
@@ -87,7 +89,7 @@ OTHERS = {"peaks.h5", "motion.h5", "probe.json", "run.json"}
 
 def test_a_run_of_two_files_and_an_apply_of_them(tmp_path, pair, data):
     before = [path.read_bytes() for path in pair]
-    done = well("run", *pair, *FAST)
+    done = well("run", "--no-report", *pair, *FAST)
     folder = tmp_path / "made_g0_t0.imec0.ap.driftcli"
     assert there(folder) == OTHERS | files_of(ONE)
     assert f"{ONE}.bin" in done.stdout
@@ -113,12 +115,12 @@ def test_a_run_of_two_files_and_an_apply_of_them(tmp_path, pair, data):
 
 
 def test_a_run_that_splits_and_compresses(tmp_path, pair):
-    well("run", *pair, *FAST, "--split", "--compress", "--out", tmp_path / "o")
+    well("run", "--no-report", *pair, *FAST, "--split", "--compress", "--out", tmp_path / "o")
     assert there(tmp_path / "o") == OTHERS | files_of(*EACH, compressed=True)
 
 
 def test_a_run_of_a_span_and_an_apply_of_a_span_of_it(tmp_path, pair, data):
-    well("run", *pair, *FAST, "--start-s", 0.5, "--end-s", 2.25, "--out", tmp_path / "o")
+    well("run", "--no-report", *pair, *FAST, "--start-s", 0.5, "--end-s", 2.25, "--out", tmp_path / "o")
     assert (tmp_path / f"o/{ONE}.bin").stat().st_size == 52_500 * 50
     motion = tmp_path / "o/motion.h5"
     out = tmp_path / "o2/x.imec0.ap.bin"
@@ -129,7 +131,7 @@ def test_a_run_of_a_span_and_an_apply_of_a_span_of_it(tmp_path, pair, data):
 
 
 def test_bad_channels_are_left_out_of_the_sources(tmp_path, pair):
-    well("run", *pair, *FAST, "--bad-channels", "3,10:12", "--out", tmp_path / "o")
+    well("run", "--no-report", *pair, *FAST, "--bad-channels", "3,10:12", "--out", tmp_path / "o")
     log = json.loads((tmp_path / "o/run.json").read_text())
     assert log["outputs"]["peaks.h5"]["bad_channels"]["excluded"] == [3, 10, 11, 12]
     values = make_spikeglx.meta_values((tmp_path / f"o/{ONE}.meta").read_text("utf-8"))
@@ -145,16 +147,18 @@ def test_raw_files_are_joined_when_told_to(tmp_path, data):
         binary, probe = small_recording.write(tmp_path, part, f"rec{number}")
         files.append(binary)
     told = ("--probe", probe, *FAST, "--gain-to-uv", 2.34375)
-    assert_told(driftcli("run", *files, *told, "--quiet"), 2, "rec0.bin and rec1.bin", "Try: give --concatenate")
+    assert_told(
+        driftcli("run", "--no-report", *files, *told, "--quiet"), 2, "rec0.bin and rec1.bin", "Try: give --concatenate"
+    )
     assert there(tmp_path) == {"rec0.bin", "rec0.json", "rec1.bin", "rec1.json"}
-    well("run", *files, *told, "--concatenate", "--split")
+    well("run", "--no-report", *files, *told, "--concatenate", "--split")
     names = {"corrected_rec0.bin", "corrected_rec1.bin"}
     assert there(tmp_path / "rec0.driftcli") == OTHERS | names
 
 
 def test_what_is_there_of_a_truncated_file_is_taken_when_told_to(tmp_path, pair):
     pair[0].write_bytes(pair[0].read_bytes()[:-100_001])
-    done = well("run", *pair, *FAST, "--truncated", "ok", "--out", tmp_path / "o")
+    done = well("run", "--no-report", *pair, *FAST, "--truncated", "ok", "--out", tmp_path / "o")
     assert "going on with the 37999 whole frames there are" in done.stderr
     values = make_spikeglx.meta_values((tmp_path / f"o/{ONE}.meta").read_text("utf-8"))
     assert values["fileSizeBytes"] == str((37_999 + LENGTHS[1]) * 50)
@@ -261,8 +265,8 @@ def foreign_header(paths):
 @pytest.mark.parametrize(
     ("spoil", "code", "words"),
     [
-        (no_whole_frames, 3, ["made_g0_t1.imec0.ap.bin", "43 bytes more than 34999 whole frames", "--truncated ok"]),
-        (less_than_the_meta_says, 3, ["1745000 bytes", "says 1750000 bytes, 5000 more", "--truncated ok"]),
+        (no_whole_frames, 3, ["made_g0_t1.imec0.ap.bin", "43 bytes more than 34,999 whole frames", "--truncated ok"]),
+        (less_than_the_meta_says, 3, ["1,745,000 bytes", "says 1,750,000 bytes, 5,000 more", "--truncated ok"]),
         (no_bin, 3, ["no file", "made_g0_t1.imec0.ap.meta is there, its .bin is not"]),
         (no_meta, 2, ["made_g0_t1.imec0.ap.bin does not say where its contacts are", "put made_g0_t1.imec0.ap.meta"]),
         (without("imSampRate"), 3, ["made_g0_t1.imec0.ap.meta", "imSampRate"]),
@@ -305,7 +309,7 @@ def test_a_signal_leaves_none_of_several_outputs(tmp_path, text, data):
     files = make_spikeglx.make_set(tmp_path, text, long, [len(long) // 2] * 2, [GAP])
     folder = tmp_path / "o"
     ways = ("--split", "--compress", "--out", folder)
-    command = [sys.executable, "-m", "driftcli", "run", *map(str, (*files, *FAST, *ways))]
+    command = [sys.executable, "-m", "driftcli", "run", "--no-report", *map(str, (*files, *FAST, *ways))]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     end = time.monotonic() + 120
     while not list(folder.glob(".run.work/1-of-1/.*.cbin.work/1-of-1/*.spool")) and time.monotonic() < end:
@@ -320,9 +324,9 @@ def test_a_signal_leaves_none_of_several_outputs(tmp_path, text, data):
 def test_no_room_for_a_plain_binary_may_be_enough_for_a_compressed_one(tmp_path, monkeypatch, pair, here):
     usage = shutil.disk_usage(tmp_path)
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=3_000_000))
-    assert_told(here("run", *pair, *FAST, "--out", tmp_path / "o", "--quiet"), 4, "no room on the disk")
+    assert_told(here("run", "--no-report", *pair, *FAST, "--out", tmp_path / "o", "--quiet"), 4, "no room on the disk")
     assert not (tmp_path / "o").exists()
-    assert here("run", *pair, *FAST, "--out", tmp_path / "o", "--compress", "--quiet").returncode == 0
+    assert here("run", "--no-report", *pair, *FAST, "--out", tmp_path / "o", "--compress", "--quiet").returncode == 0
 
 
 @pytest.mark.parametrize(
@@ -340,7 +344,7 @@ def test_no_room_for_a_plain_binary_may_be_enough_for_a_compressed_one(tmp_path,
 )
 def test_options_that_make_no_sense_are_told_before_anything_is_made(tmp_path, pair, here, options, words):
     before = there(tmp_path)
-    assert_told(here("run", *pair, *FAST, *options, "--quiet"), 2, words)
+    assert_told(here("run", "--no-report", *pair, *FAST, *options, "--quiet"), 2, words)
     assert there(tmp_path) == before
 
 
@@ -373,7 +377,9 @@ def test_no_file_of_a_set_is_ever_an_output(tmp_path, pair, motion, here):
 def test_an_output_of_a_set_that_exists_is_kept_without_overwrite(tmp_path, pair, here):
     (tmp_path / "o").mkdir()
     (tmp_path / f"o/{EACH[1]}.meta").write_text("precious")
-    assert_told(here("run", *pair, *FAST, "--split", "--out", tmp_path / "o", "--quiet"), 4, "--overwrite")
+    assert_told(
+        here("run", "--no-report", *pair, *FAST, "--split", "--out", tmp_path / "o", "--quiet"), 4, "--overwrite"
+    )
     assert there(tmp_path / "o") == {f"{EACH[1]}.meta"}
-    well("run", *pair, *FAST, "--split", "--out", tmp_path / "o", "--overwrite")
+    well("run", "--no-report", *pair, *FAST, "--split", "--out", tmp_path / "o", "--overwrite")
     assert there(tmp_path / "o") == OTHERS | files_of(*EACH)

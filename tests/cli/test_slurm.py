@@ -129,7 +129,10 @@ def single(recording):
     return binary.with_name("single")
 
 
-def assert_same(single, folder, names=("peaks.h5", "motion.h5", "corrected.bin", "probe.json")):
+NAMES = ("peaks.h5", "motion.h5", "corrected.bin", "probe.json")
+
+
+def assert_same(single, folder, names=(*NAMES, "assessment.h5")):
     for name in names:
         assert (single / name).read_bytes() == (folder / name).read_bytes(), name
     assert not [path for path in folder.iterdir() if path.name.startswith(".")]
@@ -140,8 +143,9 @@ def test_a_chain_of_four_shards_is_the_single_run(recording, single, tmp_path, c
     out = tmp_path / "o'ut #1 $x %j"
     jobs = chain(binary, "--probe", probe, *FAST, "--shards", 4, "--out", out, folder=out)
     states = jobs.wait()
-    assert len(states) == 9
+    assert len(states) == 10  # and one job each to estimate and to plot
     assert_same(single, out)
+    assert (out / "report.html").stat().st_size > 100_000
     log = json.loads((out / "run.json").read_text())["outputs"]
     assert log["peaks.h5"]["counts"]["blocks"]["shards"] == 4
     assert log["corrected.bin"]["counts"]["blocks"]["shards"] == 4
@@ -165,7 +169,8 @@ def test_killed_requeued_and_at_the_end_of_their_time_tasks_go_on(recording, sin
     states = jobs.wait()
     restarts = {name: int(facts["Restarts"]) for name, facts in states.items()}
     detect, apply = jobs.jobs["detect"], jobs.jobs["apply"]
-    assert restarts == {f"{detect}_1": 1, f"{detect}_2": 1, jobs.jobs["estimate"]: 0, f"{apply}_1": 1, f"{apply}_2": 0}
+    of_arrays = {f"{detect}_1": 1, f"{detect}_2": 1, f"{apply}_1": 1, f"{apply}_2": 0}
+    assert restarts == {**of_arrays, jobs.jobs["estimate"]: 0, jobs.jobs["plot"]: 0}
     assert_same(single, out)
     assert "it was killed" in jobs.logs("detect")
     assert "back into the queue: its time is nearly up" in jobs.logs("apply")
@@ -208,9 +213,9 @@ def test_a_spikeglx_pair_keeps_its_meta(tmp_path, chain):
     text = make_spikeglx.made_meta("NP1", saved=24)
     data = small_recording.samples(60_000)
     binary = make_spikeglx.make_spikeglx(tmp_path, text, np.column_stack([data, np.zeros(60_000, "<i2")]))
-    driftcli("run", binary, *FAST, "--out", tmp_path / "single", "--quiet", "--bad-channels-out", "keep")
+    driftcli("run", binary, *FAST, "--out", tmp_path / "single", "--quiet", "--bad-channels-out", "keep", "--no-report")
     out = tmp_path / "out"
-    jobs = chain(binary, *FAST, "--shards", 2, "--out", out, "--bad-channels-out", "keep", folder=out)
+    jobs = chain(binary, *FAST, "--shards", 2, "--out", out, "--bad-channels-out", "keep", "--no-report", folder=out)
     jobs.wait()
     names = sorted(path.name for path in (tmp_path / "single").iterdir() if path.name != "run.json")
     assert [name for name in names if name.endswith(".meta")]
@@ -226,11 +231,11 @@ def test_a_list_of_recordings(tmp_path, chain):
     names = ("one", "t w'o", "three")
     for number, name in enumerate(names):
         small_recording.write(tmp_path, small_recording.samples(60_001, seed=number), name=name)
-        driftcli("run", tmp_path / f"{name}.bin", "--probe", tmp_path / "one.json", *FAST, "-q", "--out",
-                 tmp_path / "single" / name)  # fmt: skip
+        driftcli("run", tmp_path / f"{name}.bin", "--probe", tmp_path / "one.json", *FAST, "-q", "--no-report",
+                 "--out", tmp_path / "single" / name)  # fmt: skip
     (tmp_path / "all.txt").write_text("# of today\none.bin\n\n  t w'o.bin\n" + str(tmp_path / "three.bin") + "\n")
-    before = ("--list", tmp_path / "all.txt", "--probe", tmp_path / "one.json", *FAST)
+    before = ("--list", tmp_path / "all.txt", "--probe", tmp_path / "one.json", *FAST, "--no-report")
     jobs = chain(*before, folder=tmp_path / "all.driftcli")
     assert len(jobs.wait()) == 3
     for name in names:
-        assert_same(tmp_path / "single" / name, tmp_path / f"{name}.driftcli")
+        assert_same(tmp_path / "single" / name, tmp_path / f"{name}.driftcli", NAMES)

@@ -72,9 +72,15 @@ def test_scripts_of_a_recording(recording):
     assert done.returncode == 0, done.stderr
     out = binary.with_name("rec.driftcli")
     texts = scripts(out / "slurm")
-    assert [*texts] == ["1-detect.sbatch", "2-estimate.sbatch", "3-apply.sbatch", "submit.sh"]
+    assert [*texts] == [
+        "1-detect.sbatch",
+        "2-estimate.sbatch",
+        "3-apply.sbatch",
+        "4-plot.sbatch",
+        "submit.sh",
+    ]
     assert [path.name for path in out.iterdir()] == ["slurm"]
-    detect, estimate, apply, begin = texts.values()
+    detect, estimate, apply, plot, begin = texts.values()
     for text in texts.values():
         subprocess.run(["bash", "-n"], input=text, text=True, check=True)
     assert asked(detect) == [
@@ -104,11 +110,13 @@ def test_scripts_of_a_recording(recording):
     assert commands(estimate) == [
         [*program, "merge", f"{out}/peaks.h5", "--resume", "--mixed"],
         [*program, "estimate", f"{out}/peaks.h5", *ends, "--shanks", "together"],
+        [*program, "assess", f"{out}/peaks.h5", *ends],
     ]
     assert all('--shard "$SLURM_ARRAY_TASK_ID/3"' in text for text in (detect, apply))
     form = ["--out", f"{out}/corrected.bin", "--output-dtype", "float32"]
     assert commands(apply) == [[*program, "apply", str(binary), f"{out}/motion.h5", *known, *ends, *form, *second]]
-    assert begin.count("afterok") == 3  # once in words
+    assert commands(plot) == [[*program, "plot", str(out), "--resume"]]
+    assert begin.count("afterok") == 4  # once in words
     assert all(os.access(path, os.X_OK) for path in (out / "slurm").iterdir())
 
 
@@ -253,7 +261,7 @@ def test_tasks_with_overwrite_replace_what_is_of_other_work_once(recording):
     """What a first try replaced is kept by the second one, which Slurm may start with the same command."""
     binary, probe = recording
     out = binary.with_name("rec.driftcli")
-    assert driftcli("run", binary, "--probe", probe, *FAST, "-q").returncode == 0
+    assert driftcli("run", binary, "--probe", probe, *FAST, "-q", "--no-report", "--if-better").returncode == 0
     before = {path.name: path.read_bytes() for path in out.iterdir()}
     task = ("--resume", "--overwrite", "-q")
     detect = ("detect", binary, "--probe", probe, *FAST, "--set", "detect.detect_threshold=6", *task)
@@ -262,13 +270,14 @@ def test_tasks_with_overwrite_replace_what_is_of_other_work_once(recording):
     assert (out / "peaks.h5").read_bytes() == before["peaks.h5"]
     assert driftcli(*detect, "--shard", "2/2").returncode == 0
     merge = ("merge", out / "peaks.h5", *task)
-    estimate, apply = ("estimate", out / "peaks.h5", *task), ("apply", binary, out / "motion.h5", *task)
-    for command in (merge, estimate, (*apply, "--shard", "1/2"), (*apply, "--shard", "2/2")):
+    estimate, assess = ("estimate", out / "peaks.h5", *task), ("assess", out, *task)
+    apply = ("apply", binary, out / "motion.h5", "--if-better", *task)
+    for command in (merge, estimate, assess, (*apply, "--shard", "1/2"), (*apply, "--shard", "2/2")):
         done = driftcli(*command)
         assert done.returncode == 0, done.stderr
     after = {path.name: (path.read_bytes(), path.stat().st_mtime_ns) for path in out.iterdir() if path.is_file()}
     assert after["peaks.h5"][0] != before["peaks.h5"]
-    again = [(*detect, "--shard", "2/2"), merge, estimate, (*apply, "--shard", "2/2")]
+    again = [(*detect, "--shard", "2/2"), merge, estimate, assess, (*apply, "--shard", "2/2")]
     for command in again:
         done = driftcli(*command)
         assert done.returncode == 0, done.stderr
@@ -354,6 +363,7 @@ WAITS = "trap 'sleep 0.3; exit 143' TERM; touch began; while :; do sleep 0.05; d
 def after_its_begin(folder):
     while not (folder / "began").exists():
         time.sleep(0.05)
+    time.sleep(0.5)  # its script has begun it, and is about to note its number
 
 
 @pytest.mark.parametrize(("number", "calls"), [(signal.SIGUSR1, ["requeue 7_2"]), (signal.SIGTERM, [])])
@@ -361,7 +371,7 @@ def test_a_script_waits_for_the_program_that_a_signal_ends(tmp_path, number, cal
     task = Task(tmp_path, "bash", "-c", WAITS)
     after_its_begin(tmp_path)
     task.process.send_signal(number)
-    assert task.process.wait(20) == 143
+    assert task.process.wait(60) == 143
     assert task.calls() == calls
     assert not (tmp_path / "second").exists()
 
@@ -373,7 +383,7 @@ def test_what_would_never_fit_in_its_time_is_not_tried_for_ever(tmp_path, goes_o
     task = Task(tmp_path, "bash", "-c", WAITS, environment={"SLURM_RESTART_COUNT": restarts}, goes_on=goes_on)
     after_its_begin(tmp_path)
     task.process.send_signal(signal.SIGUSR1)
-    told, _ = task.process.communicate(timeout=20)
+    told, _ = task.process.communicate(timeout=60)
     assert task.process.returncode == 143
     assert task.calls() == calls
     assert ("did not fit in the time limit: submit again with" in told) == (not calls)
@@ -384,7 +394,7 @@ def test_a_program_that_was_just_done_is_kept_and_the_next_one_waits_for_more_ti
     task = Task(tmp_path, "bash", "-c", WAITS.replace("143", "0"), goes_on=goes_on)
     after_its_begin(tmp_path)
     task.process.send_signal(signal.SIGUSR1)
-    assert task.process.wait(20) == 143
+    assert task.process.wait(60) == 143
     assert task.calls() == ["requeue 7_2"]
     assert not (tmp_path / "second").exists()
 
@@ -393,7 +403,7 @@ def test_a_task_that_is_just_done_does_not_come_back(tmp_path):
     task = Task(tmp_path, "bash", "-c", WAITS.replace("143", "0"), last=True)
     after_its_begin(tmp_path)
     task.process.send_signal(signal.SIGUSR1)
-    assert task.process.wait(20) == 0
+    assert task.process.wait(60) == 0
     assert task.calls() == []
 
 
@@ -408,7 +418,7 @@ def test_a_task_that_is_just_done_does_not_come_back(tmp_path):
 )
 def test_a_program_that_fails_ends_the_script(tmp_path, ends, restarts, calls):
     task = Task(tmp_path, "bash", "-c", ends, environment={"SLURM_RESTART_COUNT": restarts})
-    assert task.process.wait(20) == (4 if "4" in ends else 137)
+    assert task.process.wait(60) == (4 if "4" in ends else 137)
     assert task.calls() == calls
     assert not (tmp_path / "second").exists()
 

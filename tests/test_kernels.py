@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import small_recording
-from driftcli.cli import kernels
+from driftcli import kernels
 
 
 def test_a_folder_of_the_users_choice_stays(monkeypatch, tmp_path):

@@ -9,7 +9,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-_PACKAGE = Path(__file__).parents[1]
+_PACKAGE = Path(__file__).parent
 _VARIABLE = "NUMBA_CACHE_DIR"
 _INDEX = f"*.py{sys.version_info.major}{sys.version_info.minor}.nbi"  # kernels are compiled for one Python
 _TEMPORARY = "driftcli-kernels-"
