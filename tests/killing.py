@@ -27,7 +27,8 @@ FAST = ("--set", "estimate.bin_s=0.5", "--set", "detect.detect_threshold=6", "--
 class Case:
     """A command whose outputs are known. out: the folder that it writes to.
 
-    whole: what an undisturbed run leaves there, by name, but for run.json. calls: how many it makes on its disk, of
+    whole: what an undisturbed run leaves there, by name, but for run.json. timed: those of them that tell how long it
+        took, whose ends are all that is looked at. calls: how many it makes on its disk, of
         `any` that change something, and of those that each of FAULTS strikes at.
     """
 
@@ -36,6 +37,7 @@ class Case:
     out: Path
     whole: dict[str, bytes]
     calls: dict[str, int]
+    timed: tuple[str, ...] = ()
 
     def run(self, server: Server, *more: str, fault: Fault = NO_FAULT) -> Done:
         return server.run([*self.arguments, *more], fault)
@@ -46,17 +48,20 @@ class Case:
 
     def check_names(self) -> None:
         """Each final name is that of a whole file, or of none."""
-        for path in self.out.iterdir() if self.out.is_dir() else ():
-            if path.name == "run.json":
-                assert json.loads(path.read_text())["format"] == "driftcli run"
-            elif not path.name.startswith("."):
-                assert path.read_bytes() == self.whole[path.name], f"{path} is not whole"
+        for name in _files(self.out) if self.out.is_dir() else ():
+            if name == "run.json":
+                assert json.loads((self.out / name).read_text())["format"] == "driftcli run"
+            elif name in self.timed:
+                assert (self.out / name).read_bytes().endswith(_ENDS[Path(name).suffix]), f"{name} is not whole"
+            elif not name.startswith("."):
+                assert (self.out / name).read_bytes() == self.whole[name], f"{name} is not whole"
 
     def check_end(self) -> None:
         """All that is there are the outputs, and they are those of an undisturbed run."""
         self.check_names()
+        folders = {str(parent) for name in self.whole for parent in Path(name).parents} - {"."}
         there = sorted(path.relative_to(self.out).as_posix() for path in self.out.rglob("*"))
-        assert there == sorted([*self.whole, "run.json"])
+        assert there == sorted([*self.whole, *folders, "run.json"])
 
     def redone(self) -> int:
         """How many blocks were begun in vain, by `run.json`."""
@@ -74,8 +79,13 @@ class Case:
 def make_case(name: str, folder: Path, server: Server) -> Case:
     """Make the inputs, and run once undisturbed."""
     folder.mkdir()
+    # pictures have a case of their own; what the verdict takes is done all the same
+    arguments = ["run", *_INPUTS[name](folder), *FAST, *(() if name == DEFAULT else ("--no-report", "--if-better"))]
+    if name == PLOT:
+        assert server.run([*arguments, "--out", folder / "drawn"]).code == 0
+        arguments = ["plot", folder / "drawn"]
     out = folder / "out"
-    case = Case(name, tuple(map(str, ["run", *_INPUTS[name](folder), *FAST, "--out", out])), out, {}, {})
+    case = Case(name, tuple(map(str, [*arguments, "--out", out])), out, {}, {}, TIMED if name == DEFAULT else ())
     case.clear()  # a first run may have had to compile kernels
     assert case.run(server).code == 0
     case.clear()
@@ -84,8 +94,13 @@ def make_case(name: str, folder: Path, server: Server) -> Case:
     case.calls["any"] = sum(done.calls[name][1] for name in WRITING)
     for what, fault in FAULTS.items():
         case.calls[what] = sum(done.calls[name][1] for name in fault.calls)
-    case.whole.update({path.name: path.read_bytes() for path in out.iterdir() if path.name != "run.json"})
+    case.whole.update({name: (out / name).read_bytes() for name in _files(out) if name != "run.json"})
     return case
+
+
+def _files(folder: Path) -> list[str]:
+    """Names of all files in a folder and those below it."""
+    return [path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()]
 
 
 def _raw(folder: Path) -> list[Any]:
@@ -118,6 +133,11 @@ def _split(folder: Path) -> list[Any]:
 
 _INPUTS = {"raw": _raw, "selected": _selected, "float32": _float32, "spikeglx": _spikeglx, "split": _split}
 NAMES = tuple(_INPUTS)
+PLOT = "plot"  # of what a run of `raw` left
+DEFAULT = "default"  # all that `run` does when nothing is said, with its pictures
+_INPUTS |= {PLOT: _raw, DEFAULT: _raw}
+TIMED = ("report.html", "figures/times.png", "figures/times.svg")
+_ENDS = {".html": b"</html>\n", ".svg": b"</svg>\n", ".png": b"IEND\xaeB`\x82"}
 
 
 @dataclass
@@ -245,6 +265,8 @@ def shards_cut_off(case: Case, server: Server, randomly: random.Random) -> Tally
 def _by_shards(case: Case, randomly: random.Random, count: int) -> Iterator[list[str]]:
     """Commands that leave what the case's `run` does."""
     given, of_detect, of_apply = list(case.arguments[1 : -len(["--out", "out"])]), [], []
+    given.remove("--no-report")
+    given.remove("--if-better")
     for name, values in {"--output-dtype": 1, "--compress": 0, "--split": 0, "--exclude-times": 1}.items():
         if name in given:
             at_ = given.index(name)
@@ -260,9 +282,10 @@ def _by_shards(case: Case, randomly: random.Random, count: int) -> Iterator[list
         yield ["detect", *given, *of_detect, "--out", str(peaks), "--shard", f"{index}/{count}"]
     yield ["merge", str(peaks)]
     yield ["estimate", str(peaks), "--out", str(motion)]
+    yield ["assess", str(peaks), str(motion)]
     for index in randomly.sample(range(1, count + 1), count):
         shard = ["--out", str(out), "--shard", f"{index}/{count}"]
-        yield ["apply", *recording, str(motion), *of_apply, *work, *shard]
+        yield ["apply", *recording, str(motion), "--if-better", *of_apply, *work, *shard]
 
 
 def overwriting_cut_off(case: Case, server: Server, randomly: random.Random) -> Tally:

@@ -10,21 +10,25 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from driftcli.model import Settings
+from driftcli.errors import InputError
+from driftcli.model import HELPS, Settings
 from driftcli.recording.facts import facts_of
 from driftcli.recording.probe import write_probe
 from driftcli.recording.recording import Recording
 from driftcli.spool import Spool
-from driftcli.store.motion import MotionFile, read_motion
+from driftcli.store.assessment import read_assessment
+from driftcli.store.motion import MotionFile, read_motion, without_motion
+from driftcli.workflow.assess import default_assessment
 from driftcli.workflow.contacts import describe_labels, labels_of, tell_of_labels
 from driftcli.workflow.corrector import Corrector
 from driftcli.workflow.fit import offset, require_fit, tell_of_joined_bins
 from driftcli.workflow.identity import checksum_of
 from driftcli.workflow.journal import Journal, count_blocks
 from driftcli.workflow.memory import within_memory
+from driftcli.workflow.outdated import tell_of_outdated
 from driftcli.workflow.outputs import Outputs, meta_of, outputs_of
 from driftcli.workflow.place import begin, kept_from_before
-from driftcli.workflow.portion import Portion
+from driftcli.workflow.portion import Portion, final
 from driftcli.workflow.runlog import RunLog
 from driftcli.workflow.shard import WHOLE, Shard, in_words
 from driftcli.workflow.sinks import Put, Sink, sinks_of
@@ -44,6 +48,7 @@ def apply(
     dtype: str | None = None,
     split: bool = False,
     compress: bool = False,
+    if_better: bool = False,
     shard: Shard = WHOLE,
 ) -> dict[str, Any]:
     """Interpolate a recording's traces back along its motion, and write them to `out` with their probe beside it.
@@ -51,13 +56,17 @@ def apply(
     The binary has the recording's columns in their order (without those of removed contacts), its number of samples and
     its µV per bit. That of a SpikeGLX recording gets a meta beside it. dtype: int16 or float32, by default the
     recording's. split: write a binary for each file of the recording; `out` is then their folder. compress: write
-    mtscomp's format. shard: correct only that part; who ends last of all shards gives the outputs their names.
+    mtscomp's format. if_better: leave the signal where it is unless the motion's assessment says that it helps. shard:
+    correct only that part; who ends last of all shards gives the outputs their names.
 
     Returns the facts that went to `run.json`, or of a shard that did not end last what it did. Raises InputError when
     the motion doesn't fit the recording.
     """
     outputs = outputs_of(recording, out, dtype, split=split, compress=compress)
-    check_outputs(outputs.files, [*recording.inputs.values(), motion_path])
+    inputs = recording.inputs | {"motion": motion_path}
+    if if_better:
+        inputs["assessment"] = _assessment_of(motion_path)
+    check_outputs(outputs.files, inputs.values())
     work = within_memory(work, recording, dtype)
     file = read_motion(motion_path, every_bin=False)
     require_fit(facts_of(recording), file, "the recording")
@@ -67,13 +76,15 @@ def apply(
     log = RunLog(
         "apply",
         first,
-        {**recording.inputs, "motion": motion_path},
+        inputs,
         settings,
         APPLY_STAGES,
         work,
         recording=recording,
-        options={"dtype": out_dtype.name, "split": split, "compress": compress},
+        options={"dtype": out_dtype.name, "split": split, "compress": compress, "if_better": if_better},
     )
+    if if_better:
+        file = _if_it_helps(file, inputs["assessment"], log, work)
     kept = kept_from_before(outputs.files, log, work)
     if kept is not None:
         return kept
@@ -81,11 +92,12 @@ def apply(
     log.facts["files"] = [path.name for path in outputs.files]
     with begin(outputs.files, first, log.identity, work, shard) as portion:
         with log.timed("prepare"):
+            moved_by = motion_path.name if log.facts.get("corrected", True) else f"none: {log.facts['verdict']}"
             known, look = _known_labels(file, settings)
             labels = labels_of(recording, settings, work, known, look)
             begins_at = offset(facts_of(recording), file)
             corrector = Corrector(recording, file.motions, settings, out_dtype, labels, work, begins_at=begins_at)
-            metas = [meta_of(output, corrector.corrected(), settings, motion_path) for output in outputs.binaries]
+            metas = [meta_of(output, corrector.corrected(), settings, moved_by) for output in outputs.binaries]
         if look:  # else an earlier verb has told
             tell_of_labels(recording, labels, work)
         log.facts["bad_channels"] = describe_labels(recording, labels)
@@ -190,7 +202,30 @@ class _Correction:
         files = [probe, *(place / path.name for output in self._outputs.binaries for path in reversed(output.files))]
         facts = log.closed()
         self._portion.deliver(files, {log.output.name: facts})
+        tell_of_outdated(log.output.parent, self._work.reporter)
         return {"output": str(log.output), **facts}
+
+
+def _assessment_of(motion_path: Path) -> Path:
+    """Where it is. Raises InputError where there is none."""
+    path = default_assessment(motion_path)
+    if not path.exists():
+        called = final(motion_path)
+        raise InputError(f"{called} has not been assessed: there is no {path.name}", f"driftcli assess PEAKS {called}")
+    return path
+
+
+def _if_it_helps(file: MotionFile, assessment_path: Path, log: RunLog, work: Work) -> MotionFile:
+    """The motion if its assessment says that it helps, else one that stands still."""
+    found = read_assessment(assessment_path)
+    if found.motion_sha256 != log.facts["inputs"]["motion"]["sha256"]:
+        raise InputError(f"{assessment_path} is of another motion", "driftcli assess PEAKS MOTION --overwrite")
+    verdict = found.assessment.verdict
+    log.facts |= {"verdict": verdict, "corrected": verdict == HELPS}
+    if verdict == HELPS:
+        return file
+    work.reporter.message(f"the verdict is: {verdict}; so the signal is written without interpolation")
+    return without_motion(file)
 
 
 def _known_labels(file: MotionFile, settings: Settings) -> tuple[NDArray[np.uint8] | None, bool]:

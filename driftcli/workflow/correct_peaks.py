@@ -15,6 +15,11 @@ from driftcli.workflow.runlog import RunLog
 from driftcli.workflow.work import Work, claim_outputs
 
 
+def default_output(peaks_path: Path) -> Path:
+    """Where corrected peaks go: beside the others."""
+    return peaks_path.with_name("corrected_peaks.h5")
+
+
 def correct_peaks(peaks_path: Path, motion_path: Path, settings: Settings, out: Path, work: Work) -> dict[str, Any]:
     """Add the column `y_corrected_um`, each peak's depth less the displacement at its time and depth.
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 from collections.abc import Mapping
 from contextlib import suppress
@@ -18,6 +19,7 @@ from driftcli.files import CHECK_AND_RESUME, atomic, publish, write_error
 from driftcli.workflow.runlog import add_to_run_log
 
 DELIVERY = "delivery.json"
+PORTION = re.compile(r"(\d+)-of-(\d+)")  # the folder of what one process does
 
 
 def finish_delivery(place: Path) -> None:
@@ -30,17 +32,26 @@ def finish_delivery(place: Path) -> None:
         raise OutputError(f"{place / DELIVERY} names files outside of its folder", f"remove {place}")
     try:
         for name in plan["files"]:
-            if not os.path.lexists(place / name) and not (target / Path(name).name).exists():
+            file = target / _final_name(name)
+            if not os.path.lexists(place / name) and not file.exists():
                 raise OutputError(f"{name} is missing in {place}", "start afresh with --overwrite")
             if os.path.lexists(place / name):  # else it was moved before
-                publish(place / name, target / Path(name).name)
+                if not file.parent.is_dir():
+                    file.parent.mkdir()
+                publish(place / name, file)
     except OSError as error:
-        raise write_error(target / Path(name).name, error) from error
+        raise write_error(file, error) from error
     add_to_run_log(target, plan["outputs"], aside=place)
     empty(place, but=DELIVERY)
     (place / DELIVERY).unlink()
     with suppress(OSError):
         place.rmdir()
+
+
+def _final_name(name: str) -> Path:
+    """What a file of the work's folder is called in the end: as it is in its portion, or beside all portions."""
+    first, *rest = Path(name).parts
+    return Path(*rest) if rest and PORTION.fullmatch(first) else Path(name)
 
 
 def sync(file: Path, *, remove: bool = True) -> None:

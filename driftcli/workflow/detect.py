@@ -25,6 +25,7 @@ from driftcli.workflow.contacts import describe_labels, labels_of, tell_of_label
 from driftcli.workflow.identity import checksum_of
 from driftcli.workflow.journal import count_blocks
 from driftcli.workflow.memory import within_memory
+from driftcli.workflow.outdated import tell_of_outdated
 from driftcli.workflow.peak_finder import Noise, PeakFinder, mask_of, noise_of, of_all, rows_in
 from driftcli.workflow.place import begin, kept_from_before
 from driftcli.workflow.portion import Portion
@@ -141,6 +142,7 @@ def deliver_peaks(
     }
     closed = log.closed()
     portion.deliver([peaks], {log.output.name: closed})
+    tell_of_outdated(log.output.parent, work.reporter)
     return {"output": str(log.output), **closed}
 
 

@@ -14,13 +14,15 @@ from driftcli.errors import InputError, UsageError
 from driftcli.estimate.timeline import Timeline
 from driftcli.mask.exclude import mask_of_text
 from driftcli.mask.spans import merged, shares, union
-from driftcli.model import GOOD, DepthPeaks, Geometry, Mask, Motion, RecordingFacts, Settings, Stage
+from driftcli.model import GOOD, LARGEST_TIME_S, DepthPeaks, Geometry, Mask, Motion, RecordingFacts, Settings, Stage
 from driftcli.recording.recording import Recording
 from driftcli.reporter import Reporter
 from driftcli.store.motion import write_motion
 from driftcli.store.npz import read_npz_peaks
 from driftcli.store.peaks import PeaksByShank
+from driftcli.units import count_of, readable_size
 from driftcli.workflow.identity import checksum_of
+from driftcli.workflow.outdated import tell_of_outdated
 from driftcli.workflow.place import begin, kept_from_before
 from driftcli.workflow.runlog import RunLog, describe_motions, tell_of_mask
 from driftcli.workflow.steps import ESTIMATE_STAGES
@@ -60,6 +62,21 @@ class Source:
     mask: Mask
     shanks: dict[tuple[int, ...], ShankPeaks]
 
+    @property
+    def num_samples(self) -> int:
+        """Length in samples of `rate_hz`."""
+        return round(self.duration_s * self.rate_hz)
+
+    @property
+    def masked_share(self) -> dict[str, float]:
+        """Share of the time that each reason masks, and any."""
+        return shares(self.mask, self.num_samples)
+
+    def excluding(self, times: str | None, ignore_mask: bool = False) -> tuple[Source, Mask]:
+        """The same with what `--exclude-times` says added to the mask or in its place, and that by itself."""
+        excluded = mask_of_text(times, self.rate_hz, self.num_samples)
+        return replace(self, mask=merged([Mask() if ignore_mask else self.mask, excluded])), excluded
+
     def timeline(self, bin_s: float) -> Timeline:
         """The time that the estimate works on."""
         breaks_s = np.empty(0) if self.facts is None else self.facts.breaks / self.rate_hz
@@ -88,10 +105,8 @@ def estimate(
     UsageError for a span where the contacts say it and for an estimate that needs more memory than it may.
     """
     check_outputs([out], [source])
-    peaks = _open_npz(source, span_um) if source.suffix.lower() == ".npz" else _open_peaks(source, span_um, shanks)
-    num_samples = round(peaks.duration_s * peaks.rate_hz)
-    excluded = mask_of_text(exclude_times, peaks.rate_hz, num_samples)
-    peaks = replace(peaks, mask=merged([Mask() if ignore_mask else peaks.mask, excluded]))
+    peaks = open_source(source, span_um, shanks)
+    peaks, excluded = peaks.excluding(exclude_times, ignore_mask)
     log = RunLog(
         "estimate",
         out,
@@ -109,18 +124,13 @@ def estimate(
     kept = kept_from_before([out], log, work)
     if kept is not None:
         return kept
-    timeline = peaks.timeline(bin_s_of(settings))
-    _tell_of_short_files(timeline, work)
-    share = shares(peaks.mask, num_samples)
+    share = peaks.masked_share
     if exclude_times is not None or ignore_mask:  # else detect has told
         tell_of_mask(share, work.reporter)
-    with_peaks = [(shank.span_um, shank.count) for shank in peaks.shanks.values() if shank.count]
-    if with_peaks:
-        needed = Memory.of(with_peaks, timeline.duration_s, settings["estimate"], work.jobs)
-        needed.tell_or_refuse(work, f", {sum(count for _, count in with_peaks):,} peaks")
+    timeline = _foreseen(peaks, settings, work)
     with begin([out], out, log.identity, work) as portion:
         with log.timed("estimate"):
-            motions = _estimate_shanks(peaks.shanks, timeline, settings, work)
+            motions = estimate_shanks(peaks.shanks, timeline, settings, work)
         motion = portion.folder / out.name
         write_motion(motion, motions, peaks.duration_s, peaks.facts, settings, peaks.mask, peaks.rate_hz)
         log.facts["mask"] = {"share": {name: round(each, 6) for name, each in share.items()}}
@@ -128,7 +138,41 @@ def estimate(
         log.counts = {"peaks": sum(data.count for data in peaks.shanks.values()), **describe_motions(motions)}
         facts = log.closed()
         portion.deliver([motion], {out.name: facts})
+    tell_of_outdated(out.parent, work.reporter)
     return {"output": str(out), **facts}
+
+
+def estimate_peaks(
+    peaks: DepthPeaks,
+    settings: Settings,
+    work: Work,
+    *,
+    duration_s: float | None = None,
+    span_um: Span | None = None,
+    exclude_times: str | None = None,
+) -> Motion:
+    """Estimate the motion of one shank from peaks in memory. No file is read or written.
+
+    duration_s: of the recording, by default until the end of the second that the last peak is in. The rest is as in
+    `estimate`. Raises InputError for a duration that is no number or ends before the last peak, and as that does.
+    """
+    source, _ = _of_one_shank(peaks, span_um, duration_s).excluding(exclude_times)
+    if exclude_times is not None:
+        tell_of_mask(source.masked_share, work.reporter)
+    timeline = _foreseen(source, settings, work)
+    (motion,) = estimate_shanks(source.shanks, timeline, settings, work).values()
+    return motion
+
+
+def _foreseen(peaks: Source, settings: Settings, work: Work) -> Timeline:
+    """The time to work on, when it and the memory needed are told. Raises UsageError for too much of that."""
+    timeline = peaks.timeline(bin_s_of(settings))
+    _tell_of_short_files(timeline, work)
+    with_peaks = [(shank.span_um, shank.count) for shank in peaks.shanks.values() if shank.count]
+    if with_peaks:
+        needed = Memory.of(with_peaks, timeline.duration_s, settings["estimate"], work.jobs)
+        needed.tell_or_refuse(work, f", {sum(count for _, count in with_peaks):,} peaks")
+    return timeline
 
 
 def _tell_of_short_files(timeline: Timeline, work: Work) -> None:
@@ -151,11 +195,26 @@ def bin_s_of(settings: Settings) -> float:
     return float(settings["estimate"].parameters.model_dump()["bin_s"])
 
 
-def _open_npz(source: Path, span_um: Span | None) -> Source:
-    peaks = read_npz_peaks(source)
+def open_source(source: Path, span_um: Span | None, shanks: Shanks) -> Source:
+    """Peaks of `peaks.h5` or of an .npz. Raises InputError when they can't be read, UsageError for a span where the
+    contacts say it."""
+    npz = source.suffix.lower() == ".npz"
+    return _of_one_shank(read_npz_peaks(source), span_um) if npz else _open_peaks(source, span_um, shanks)
+
+
+def _of_one_shank(peaks: DepthPeaks, span_um: Span | None, duration_s: float | None = None) -> Source:
+    """Peaks that come without a recording."""
     span_um = _checked_span(span_um) or (float(peaks.depth_um.min()), float(peaks.depth_um.max()))
     shanks: dict[tuple[int, ...], ShankPeaks] = {(0,): ShankPeaks(span_um, len(peaks), lambda: peaks)}
-    return Source(None, float(np.ceil(peaks.time_s[-1])), _TICKS_HZ, Mask(), shanks)
+    last_s = float(peaks.time_s[-1])
+    if duration_s is None:
+        duration_s = float(np.ceil(last_s))
+    elif not last_s <= duration_s <= LARGEST_TIME_S:
+        raise InputError(
+            f"{duration_s:g} s is no duration of a recording with a peak at {last_s:g} s",
+            "give the length of the recording in s, or none",
+        )
+    return Source(None, duration_s, _TICKS_HZ, Mask(), shanks)
 
 
 def _open_peaks(source: Path, span_um: Span | None, shanks: Shanks) -> Source:
@@ -181,7 +240,7 @@ def foresee_memory(recording: Recording, settings: Settings, work: Work, shanks:
         Memory.of([(span_um, peaks) for span_um in spans_um], duration_s, stage, work.jobs)
         for peaks in (_MANY_PEAKS, _MANY_PEAKS + _MILLION)
     )
-    least.tell_or_refuse(work, f", and up to {(more.n_bytes - many.n_bytes) / 1e6:.0f} MB for each million peaks")
+    least.tell_or_refuse(work, f", and up to {readable_size(more.n_bytes - many.n_bytes)} for each million peaks")
 
 
 @dataclass(frozen=True)
@@ -206,21 +265,22 @@ class Memory:
 
     def tell_or_refuse(self, work: Work, peaks: str) -> None:
         """Tell the user; UsageError if more than `work.max_memory_bytes`. peaks: what to say of them."""
+        self.refuse(work)
+        bins, windows = count_of(self.temporal_bins, "temporal bin"), count_of(self.windows, "spatial window")
+        work.reporter.message(
+            f"the estimate takes about {readable_size(self.n_bytes)} of memory: {bins} × {windows}{peaks}"
+        )
+
+    def refuse(self, work: Work, hint: str = "") -> None:
+        """Raise UsageError if that is more than `work.max_memory_bytes`. hint: what to do; by default what the method
+        says."""
         allowed = work.max_memory_bytes
         if allowed is not None and self.n_bytes > allowed:
             raise UsageError(
-                f"the estimate needs about {self.n_bytes / 1e9:.3g} GB of memory, more than the {allowed / 1e9:.3g} GB "
-                "of --max-memory",
-                f"{self.hint}, or raise --max-memory",
+                f"the estimate needs about {readable_size(self.n_bytes)} of memory, more than the "
+                f"{readable_size(allowed)} of --max-memory",
+                f"{hint or self.hint}, or raise --max-memory",
             )
-        bins, windows = _plural(self.temporal_bins, "temporal bin"), _plural(self.windows, "spatial window")
-        work.reporter.message(
-            f"the estimate takes about {self.n_bytes / 1e9:.2g} GB of memory: {bins} × {windows}{peaks}"
-        )
-
-
-def _plural(number: int, noun: str) -> str:
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def _checked_span(span_um: Span | None) -> Span | None:
@@ -246,18 +306,19 @@ def spans_um_of(geometry: Geometry, shanks: Shanks) -> dict[tuple[int, ...], Spa
     return {group: (float(depth.min()), float(depth.max())) for group, depth in depths.items()}
 
 
-def _estimate_shanks(
+def estimate_shanks(
     shanks: Mapping[tuple[int, ...], ShankPeaks], timeline: Timeline, settings: Settings, work: Work
 ) -> dict[int, Motion]:
     """The motion of each shank; one without peaks stands still, unless none has any."""
     stage = settings["estimate"]
     motions: dict[int, Motion] = {}
     unusable = 0
+    work.reporter.progress("estimate", 0, len(shanks))  # reading the peaks is part of it
     for done, (group, shank) in enumerate(shanks.items()):
         reporter = _ShankReporter(work.reporter, group, done, len(shanks))
         try:
             if not shank.count:
-                raise InputError("there are no peaks")
+                raise InputError("there are no peaks", "detect with a lower detect.detect_threshold")
             # No name for the peaks here: those of one shank must be gone before the next are read.
             motion = stage.module.estimate(
                 timeline.take(shank.read()),

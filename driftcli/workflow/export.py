@@ -13,13 +13,16 @@ from driftcli.errors import InputError, UsageError
 from driftcli.interpolate.interpolator import Interpolator
 from driftcli.interpolate.weights import InterpolateParameters, distances_um
 from driftcli.model import GOOD, Geometry, RecordingFacts, Settings
+from driftcli.presets import Changes
 from driftcli.store.motion import MotionFile, read_motion
 from driftcli.store.motion_csv import SPREADSHEET_ROWS, write_csv_motion
 from driftcli.store.motion_kilosort import write_kilosort_probe
 from driftcli.store.motion_npz import write_npz_motion
 from driftcli.store.motion_spikeinterface import claim_folder, write_spikeinterface_motion
 from driftcli.workflow.corrector import corrected_columns
+from driftcli.workflow.given import settings_after
 from driftcli.workflow.runlog import RunLog
+from driftcli.workflow.steps import BEFORE_APPLY
 from driftcli.workflow.work import Work, claim_outputs
 
 Format = Literal["csv", "npz", "spikeinterface", "kilosort"]
@@ -36,6 +39,13 @@ _SUFFIXES = {"csv": (".csv", ".tsv", ".txt"), "npz": (".npz",), "kilosort": (".j
 def default_output(motion_path: Path, to: Format) -> Path:
     """Where an export goes: beside the motion."""
     return motion_path.with_name(_DEFAULT_NAMES[to].format(motion_path.stem))
+
+
+def settings_of(motion_path: Path, to: Format, preset: str | None, changes: Changes) -> Settings:
+    """Those that the correction is made with. Raises UsageError where the format makes no use of any."""
+    if to in ("csv", "npz") and (preset is not None or changes):
+        raise UsageError(f"--to {to} takes no --preset and no --set", "leave them out: the motion is written as it is")
+    return settings_after(motion_path, "motion", BEFORE_APPLY, preset, changes)
 
 
 def export(motion_path: Path, to: Format, settings: Settings, out: Path, work: Work) -> dict[str, Any]:

@@ -16,6 +16,7 @@ class Form:
 
     dtype: of the corrected binary, None: that of the recording. split: a binary for each file of it. compress: as
     mtscomp does. shanks: whether each moves by itself. exclude_times: to be left out of the estimate, in words.
+    if_better: correct only if that helps. report: say whether it does, and draw it.
     """
 
     dtype: str | None = None
@@ -23,6 +24,13 @@ class Form:
     compress: bool = False
     shanks: Shanks = "each"
     exclude_times: str | None = None
+    if_better: bool = False
+    report: bool = True
+
+    @property
+    def assessed(self) -> bool:
+        """Whether it is looked at if the correction helps."""
+        return self.report or self.if_better
 
     def corrected(self, recording: Recording, folder: Path) -> Path:
         """What `apply` is told to write, where the outputs of a run go to `folder`."""

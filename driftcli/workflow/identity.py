@@ -67,11 +67,26 @@ def _beside_the_content(file: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def differences(before: Mapping[str, Any], now: Mapping[str, Any], *, mixed: bool = False) -> list[str]:
-    """What differs between two identities: `preset.detect.detect_threshold was 5.0, now 6.0`.
+    """What differs between two identities: `preset.detect.detect_threshold was 5.0, now 6.0`, and of an input only that
+    it is another file.
 
     mixed: whether they may be of machines of other types and with other versions of libraries.
     """
-    ours, theirs = dict(_leaves(now)), dict(_leaves(before))
+    theirs, ours = before.get("inputs", {}), now.get("inputs", {})
+    inputs = [_of_input(name, theirs, ours) for name in {**theirs, **ours} if theirs.get(name) != ours.get(name)]
+    return inputs + _changes({**before, "inputs": None}, {**now, "inputs": None}, mixed=mixed)
+
+
+def _of_input(name: str, theirs: Mapping[str, Any], ours: Mapping[str, Any]) -> str:
+    if name not in theirs or name not in ours:
+        return f"there {'was no' if name in ours else 'is no longer an'} input {name}"
+    same_content = {**theirs[name], "modified": None} == {**ours[name], "modified": None}
+    return f"the input {name} " + ("has another time stamp" if same_content else "is another file")
+
+
+def _changes(before: Mapping[str, Any], now: Mapping[str, Any], *, mixed: bool) -> list[str]:
+    """Every value that is another one."""
+    theirs, ours = dict(_leaves(before)), dict(_leaves(now))
     told = []
     for key in dict.fromkeys([*theirs, *ours]):
         if key in ours and key in theirs and ours[key] == theirs[key]:
@@ -98,7 +113,9 @@ def require_same(
     shown = "; ".join(told[:_MOST_TOLD]) + (f"; and {len(told) - _MOST_TOLD} more" if len(told) > _MOST_TOLD else "")
     if not differences(before, now, mixed=True):
         hint = "on a machine like that one, or with --mixed: the bytes then agree to within 1 LSB only"
-    raise OutputError(f"{what} is not of this work: {shown}", hint)
+    # every digest is in its cause, which a log and --debug show and the line for people doesn't
+    every = ValueError("; ".join(_changes(before, now, mixed=mixed)))
+    raise OutputError(f"{what} is not of this work: {shown}", hint) from every
 
 
 def _leaves(tree: Any, name: str = "") -> Iterator[tuple[str, Any]]:

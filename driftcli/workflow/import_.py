@@ -85,7 +85,7 @@ def import_motion(source: Source, settings: Settings, out: Path, work: Work) -> 
             f"{source.path.name} says nothing of a recording: apply then needs --probe for a raw file, can't check "
             "that the motion belongs to it, and takes the default preset; --like motion.h5 hands all that on"
         )
-        handover = Handover(None, {}, _covered_s(source.motions))
+        handover = Handover(None, {}, covered_s(source.motions))
     write_motion(out, source.motions, handover.duration_s, handover.facts, settings)
     log.counts = {"shanks": len(source.motions), **describe_motions(source.motions)}
     log.facts["carries_recording"] = handover.facts is not None
@@ -126,7 +126,7 @@ def _require_likeness(path: Path, motions: dict[int, Motion], like: Path, file: 
             raise InputError(told, "fill in the rows that are missing, or give --allow-gaps")
 
 
-def _covered_s(motions: dict[int, Motion]) -> float:
+def covered_s(motions: dict[int, Motion]) -> float:
     """The time that motions cover: to the last centre of a bin and half a bin on."""
     ends = [m.temporal_bins_s[-1] + (np.diff(m.temporal_bins_s[-2:]).sum() / 2) for m in motions.values()]
     return max(float(max(ends)), 0.0)

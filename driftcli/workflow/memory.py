@@ -13,6 +13,7 @@ import numpy as np
 
 from driftcli.errors import UsageError
 from driftcli.recording.recording import Recording
+from driftcli.units import readable_size
 from driftcli.workflow.stream import BLOCK_SAMPLES
 from driftcli.workflow.work import Work
 
@@ -46,7 +47,7 @@ def within_memory(work: Work, recording: Recording, dtype: str | None = None) ->
     if jobs < 1:
         one = streaming_bytes(recording, 1, dtype)
         raise UsageError(
-            f"one thread takes about {one / 1e9:.3g} GB of memory, more than {_limit(allowed)}", "raise --max-memory"
+            f"one thread takes about {readable_size(one)} of memory, more than {_limit(allowed)}", "raise --max-memory"
         )
     threads = "1 thread" if jobs == 1 else f"{jobs} threads"
     work.reporter.message(f"{threads} instead of {work.jobs}, to stay within {_limit(allowed)}")
@@ -54,4 +55,4 @@ def within_memory(work: Work, recording: Recording, dtype: str | None = None) ->
 
 
 def _limit(allowed: float) -> str:
-    return f"the {allowed / 1e9:.3g} GB of --max-memory"
+    return f"the {readable_size(allowed)} of --max-memory"

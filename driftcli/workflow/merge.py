@@ -49,7 +49,7 @@ def _whole(out: Path, work: Work) -> dict[str, Any] | None:
     if known is None or not out.exists() or portions_of(out):
         return None
     sweep(out)
-    require_size(out, known)
+    require_size(out, out.parent, known)
     work.reporter.message(f"{out.name} is whole: kept as it is")
     return {"output": str(out), **known}
 

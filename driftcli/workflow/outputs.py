@@ -129,8 +129,8 @@ class Corrected:
     labels: NDArray[np.uint8]
 
 
-def meta_of(output: Output, corrected: Corrected, settings: Settings, motion_path: Path) -> dict[str, str] | None:
-    """The meta of a corrected SpikeGLX binary but for its SHA1; None for a raw one."""
+def meta_of(output: Output, corrected: Corrected, settings: Settings, moved_by: str) -> dict[str, str] | None:
+    """The meta of a corrected SpikeGLX binary but for its SHA1; None for a raw one. moved_by: name of the motion."""
     recording, meta = output.recording, output.recording.meta
     if meta is None:
         return None
@@ -139,7 +139,7 @@ def meta_of(output: Output, corrected: Corrected, settings: Settings, motion_pat
         "driftcliInput": ", ".join(part.path.name for part in recording.parts),
         "driftcliInputSHA1": ", ".join(part.meta.values.get("fileSHA1", "0") for part in recording.parts if part.meta),
         "driftcliInputOffsets": ", ".join(_offset(recording, index) for index in range(len(recording.parts))),
-        "driftcliMotion": motion_path.name,
+        "driftcliMotion": moved_by,
         "driftcliPreset": json.dumps(settings.to_dict(), separators=(",", ":")),
         SHIFTED_KEY: _note_on_shifts(settings, recording),
         **_notes_on_contacts(corrected, recording, meta),

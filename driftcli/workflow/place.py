@@ -65,13 +65,14 @@ def require_whole(files: Sequence[Path], facts: Json | None, log: RunLog, work: 
         raise OutputError(f"{final(log.output)} exists, and run.json does not say what of", hint)
     require_same(identity_of(facts), log.identity, log.output.name, mixed=work.mixed)
     for file in files:
-        require_size(file, facts)
+        require_size(file, log.output.parent, facts)
     return facts
 
 
-def require_size(file: Path, facts: Json) -> None:
-    """Raise OutputError unless a file is as long as `run.json` says."""
-    if file.stat().st_size != facts.get("checksums", {}).get(file.name, {}).get("size_bytes"):
+def require_size(file: Path, folder: Path, facts: Json) -> None:
+    """Raise OutputError unless a file is as long as the `run.json` of the folder says."""
+    name = file.relative_to(folder).as_posix()
+    if file.stat().st_size != facts.get("checksums", {}).get(name, {}).get("size_bytes"):
         raise OutputError(f"{final(file)} is not what was written: it has another size", "replace it with --overwrite")
 
 

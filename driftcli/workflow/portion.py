@@ -11,14 +11,13 @@ from typing import Any
 from driftcli.errors import OutputError
 from driftcli.lock import Held, locked
 from driftcli.spool import Spool, spool
-from driftcli.workflow.delivery import DELIVERY, finish_delivery, read_json, sync, write_json
+from driftcli.workflow.delivery import DELIVERY, PORTION, finish_delivery, read_json, sync, write_json
 from driftcli.workflow.identity import require_same
 from driftcli.workflow.journal import Entry, Journal, read_journal
 from driftcli.workflow.shard import Shard
 
 IDENTITY, _DONE = "identity.json", "done.json"
 ALL_OUTPUTS = "run"  # the name of the work on all outputs of a folder, where an output has its own
-_PORTION = re.compile(r"(\d+)-of-(\d+)")
 
 Json = dict[str, Any]
 
@@ -42,8 +41,10 @@ def locked_delivery(output: Path) -> AbstractContextManager[None]:
 
 def final(path: Path) -> Path:
     """Where an output will be that is made in the folder of a portion; any other path as it is."""
-    in_portion = _PORTION.fullmatch(path.parent.name) and re.fullmatch(r"\..+\.work", path.parent.parent.name)
-    return final(path.parents[2] / path.name) if in_portion else path
+    for folder in path.parents:
+        if PORTION.fullmatch(folder.name) and re.fullmatch(r"\..+\.work", folder.parent.name):
+            return final(folder.parents[1] / path.relative_to(folder))
+    return path
 
 
 class Portion:
@@ -194,6 +195,6 @@ def portions_of(output: Path) -> list[Portion]:
     """All portions in the work folder of an output, in order, whatever the number of shards."""
     place = work_folder(output)
     names = [path.name for path in place.iterdir() if path.is_dir()] if place.is_dir() else []
-    found = [match for match in map(_PORTION.fullmatch, names) if match]
+    found = [match for match in map(PORTION.fullmatch, names) if match]
     shards = [Shard(int(match[1]), int(match[2])) for match in found]
     return [Portion(output, shard) for shard in sorted(shards, key=lambda shard: (shard.count, shard.index))]

@@ -11,19 +11,20 @@ from typing import Any
 
 import numpy as np
 
+from driftcli.errors import UsageError
 from driftcli.files import atomic, refuse_existing, require_room
 from driftcli.model import Settings
 from driftcli.recording.recording import Recording
 from driftcli.workflow.apply import apply
+from driftcli.workflow.assess import assess
 from driftcli.workflow.detect import detect
 from driftcli.workflow.estimate import Shanks, estimate, foresee_memory
 from driftcli.workflow.form import Form
 from driftcli.workflow.place import begin
 from driftcli.workflow.portion import ALL_OUTPUTS, IDENTITY, final, go_on_delivering, work_folder
 from driftcli.workflow.runlog import RunLog, add_to_run_log, outputs_in_run_log
-from driftcli.workflow.work import RUN_LOG, Work, check_outputs
+from driftcli.workflow.work import ASSESSMENT, MOTION, PEAKS, RUN_LOG, Work, check_outputs
 
-PEAKS, MOTION = "peaks.h5", "motion.h5"
 _BLOCK_BYTES = 512  # of which st_blocks counts
 _SHARE_OF_PEAKS = 0.02  # of the recording's size, more than peaks.h5 and its spool took on any recording tried
 
@@ -53,14 +54,16 @@ def run(
     compress: bool = False,
     shanks: Shanks = "each",
     exclude_times: str | None = None,
+    if_better: bool = False,
+    report: bool = True,
 ) -> dict[str, dict[str, Any]]:
     """Correct a recording: peaks, motion, corrected binary (for SpikeGLX with its meta) and its probe go to `folder`.
 
-    The options are those of the verbs. All outputs get their names when the last one is whole. Returns the facts of
-    each verb that went to `run.json`. Raises UsageError before anything is done where the estimate will need more
-    memory than it may, however many peaks there are.
+    The options are those of the verbs. report: say whether the correction helps. All outputs get their names when the
+    last one is whole. Returns the facts of each verb that went to `run.json`. Raises UsageError before anything is done
+    where the estimate will need more memory than it may, however many peaks there are.
     """
-    form = Form(dtype, split, compress)
+    form = Form(dtype, split, compress, if_better=if_better, report=report)
     outputs = _outputs(recording, folder, form)
     check_outputs(outputs, recording.inputs.values())
     whole = folder / ALL_OUTPUTS
@@ -78,18 +81,42 @@ def run(
         inside = replace(work, resume=True, overwrite=may_overwrite)
         corrected = form.corrected(recording, stage)
         peaks, motion = stage / PEAKS, stage / MOTION
+        facts: dict[str, dict[str, Any]] = {}
         try:
-            facts = {
-                "detect": detect(recording, settings, peaks, inside, exclude_times=exclude_times),
-                "estimate": estimate(peaks, settings, motion, inside, shanks=shanks),
-                "apply": apply(
-                    recording, motion, settings, corrected, inside, dtype=dtype, split=split, compress=compress
-                ),
-            }
+            facts["detect"] = detect(recording, settings, peaks, inside, exclude_times=exclude_times)
+            facts["estimate"] = estimate(peaks, settings, motion, inside, shanks=shanks)
+            if form.assessed:
+                facts |= _assessed(peaks, motion, settings, stage, inside, outputs, if_better=if_better)
+            facts["apply"] = apply(
+                recording,
+                motion,
+                settings,
+                corrected,
+                inside,
+                dtype=dtype,
+                split=split,
+                compress=compress,
+                if_better=if_better,
+            )
         finally:
             portion.worth_keeping = _holds_more(stage, folder)
-        portion.deliver([stage / file.name for file in outputs], outputs_in_run_log(stage))
+        portion.deliver([stage / file.relative_to(folder) for file in outputs], outputs_in_run_log(stage))
     return {verb: {**fact, "output": str(final(Path(fact["output"])))} for verb, fact in facts.items()}
+
+
+def _assessed(
+    peaks: Path, motion: Path, settings: Settings, stage: Path, work: Work, outputs: list[Path], *, if_better: bool
+) -> dict[str, dict[str, Any]]:
+    """Facts of the assessment. One that takes more memory than it may is no reason to correct nothing, unless the
+    correction depends on it: it is told, and taken off the outputs."""
+    try:
+        return {"assess": assess(peaks, motion, settings, stage / ASSESSMENT, work)}
+    except UsageError as error:
+        if if_better:
+            raise
+        work.reporter.message(f"no verdict: {error.message}")
+        outputs[:] = [output for output in outputs if output.name != ASSESSMENT]
+        return {}
 
 
 def taken_bytes(output: Path, work: Work, outputs: Iterable[Path] = ()) -> int:
@@ -102,7 +129,8 @@ def taken_bytes(output: Path, work: Work, outputs: Iterable[Path] = ()) -> int:
 
 def _outputs(recording: Recording, folder: Path, form: Form) -> list[Path]:
     """All files that a run leaves but for `run.json`; the last one is the mark of a whole run."""
-    return [folder / PEAKS, folder / MOTION, *reversed(form.outputs(recording, folder).files)]
+    tables = [PEAKS, MOTION, *([ASSESSMENT] if form.assessed else [])]
+    return [*(folder / name for name in tables), *reversed(form.outputs(recording, folder).files)]
 
 
 def _take_what_is_there(outputs: list[Path], stage: Path) -> None:
@@ -116,29 +144,33 @@ def _take_what_is_there(outputs: list[Path], stage: Path) -> None:
     log = outputs_in_run_log(folder)
     sets = [set(facts.get("checksums", ())) for facts in log.values()]
     incomplete = {name for names in sets if not all((folder / name).exists() for name in names) for name in names}
-    there = [file for file in outputs if file.exists() and not _is_taken(file, stage) and file.name not in incomplete]
-    for file in there:
-        together = next((names for names in sets if file.name in names), {file.name})
-        if any((stage / name).exists() or work_folder(stage / name).exists() for name in together):
+    named = {file.relative_to(folder).as_posix(): file for file in outputs}
+    there = {
+        name: file
+        for name, file in named.items()
+        if file.exists() and not _is_taken(file, stage / name) and name not in incomplete
+    }
+    for name, file in there.items():
+        together = next((names for names in sets if name in names), {name})
+        if any((stage / each).exists() or work_folder(stage / each).exists() for each in together):
             refuse_existing(file, overwrite=False)
     if there:
-        names = {file.name for file in there}
-        add_to_run_log(stage, {name: facts for name, facts in log.items() if name in names})
-    for file in there:
-        _link(file, stage / file.name)
+        add_to_run_log(stage, {name: facts for name, facts in log.items() if name in there})
+    for name, file in there.items():
+        _link(file, stage / name)
 
 
-def _is_taken(file: Path, stage: Path) -> bool:
-    name = stage / file.name
-    return name.exists() and name.samefile(file)
+def _is_taken(file: Path, name: Path) -> bool:
+    return file.exists() and name.exists() and name.samefile(file)
 
 
 def _holds_more(stage: Path, folder: Path) -> bool:
     """Whether there is any work in the stage that isn't in the folder, too."""
     try:
-        new = [path for path in stage.iterdir() if path.name not in (IDENTITY, RUN_LOG)]
+        new = [path.relative_to(stage) for path in stage.rglob("*") if path.name not in (IDENTITY, RUN_LOG)]
         return any(
-            path.is_dir() or not (folder / path.name).exists() or not path.samefile(folder / path.name) for path in new
+            name.name.startswith(".") if (stage / name).is_dir() else not _is_taken(folder / name, stage / name)
+            for name in new
         )
     except OSError:  # a disk that has gone away tells nothing, and may come back
         return True
@@ -146,6 +178,8 @@ def _holds_more(stage: Path, folder: Path) -> bool:
 
 def _link(file: Path, name: Path) -> None:
     """Give a file a second name, or where the file system can't, copy it."""
+    if not name.parent.is_dir():
+        name.parent.mkdir()
     try:
         os.link(file, name)
     except OSError:

@@ -24,14 +24,14 @@ from driftcli.recording.open import open_recording
 from driftcli.recording.recording import Recording
 from driftcli.reporter import Reporter
 from driftcli.workflow.apply import apply
+from driftcli.workflow.assess import assess
 from driftcli.workflow.detect import detect
 from driftcli.workflow.estimate import estimate
 from driftcli.workflow.form import Form
 from driftcli.workflow.merge import merge
-from driftcli.workflow.run import MOTION, PEAKS
 from driftcli.workflow.shard import Shard
 from driftcli.workflow.submit import check_shards
-from driftcli.workflow.work import DEFAULT_CHUNK_S, Work
+from driftcli.workflow.work import ASSESSMENT, DEFAULT_CHUNK_S, MOTION, PEAKS, Work
 
 if TYPE_CHECKING:
     from distributed import Client, Future
@@ -149,12 +149,14 @@ def detect_shard(reporter: Reporter, spread: Spread, shard: Shard) -> dict[str, 
 
 @_task
 def merge_and_estimate(reporter: Reporter, spread: Spread) -> dict[str, Facts]:
-    """Task: make one file of all peaks, and estimate the motion."""
+    """Task: make one file of all peaks, estimate the motion, and say whether it helps."""
     work, peaks = spread.work(reporter), spread.folder / PEAKS
     merged = merge(peaks, work)
     settings, motion = presets.resolve(spread.preset), spread.folder / MOTION
-    estimated = estimate(peaks, settings, motion, work, shanks=spread.form.shanks)
-    return {"detect": merged, "estimate": estimated}
+    facts = {"detect": merged, "estimate": estimate(peaks, settings, motion, work, shanks=spread.form.shanks)}
+    if spread.form.assessed:
+        facts["assess"] = assess(peaks, motion, settings, spread.folder / ASSESSMENT, work)
+    return facts
 
 
 @_task
@@ -171,6 +173,7 @@ def apply_shard(reporter: Reporter, spread: Spread, shard: Shard) -> dict[str, F
         dtype=form.dtype,
         split=form.split,
         compress=form.compress,
+        if_better=form.if_better,
         shard=shard,
     )
     return {"apply": facts}

@@ -14,15 +14,17 @@ from driftcli.errors import DriftcliError, InputError, OutputError, UsageError
 from driftcli.files import require_room
 from driftcli.model import Settings
 from driftcli.recording.recording import Recording
+from driftcli.workflow.assess import ESTIMATES
 from driftcli.workflow.cost import Looked, cost_of
 from driftcli.workflow.estimate import foresee_memory
 from driftcli.workflow.form import Form
 from driftcli.workflow.info import look
+from driftcli.workflow.plot import PLOT_BYTES
 from driftcli.workflow.portion import portions_of, work_folder
-from driftcli.workflow.run import MOTION, PEAKS, default_folder, needed_bytes, taken_bytes
+from driftcli.workflow.run import default_folder, needed_bytes, taken_bytes
 from driftcli.workflow.shard import in_words
 from driftcli.workflow.slurm import Filled, Job, Needs, time_limit
-from driftcli.workflow.work import Work, check_outputs
+from driftcli.workflow.work import ASSESSMENT, MOTION, PEAKS, Work, check_outputs
 
 DEFAULT_CPUS = 4
 DEFAULT_SHARDS = 16
@@ -70,6 +72,8 @@ class Cost:
     estimate_bytes: float = 0.0
     read_s: float = 0.0
     write_s: float = 0.0
+    assess_s: float = 0.0
+    plot_s: float = 0.0
 
     @classmethod
     def of(cls, recording: Recording, settings: Settings, folder: Path, work: Work, form: Form) -> Cost:
@@ -78,7 +82,9 @@ class Cost:
         if looked is None:
             raise InputError("no contact of the recording is good", "see why with driftcli info")
         tried = cost_of(recording, settings, looked, folder, work, dtype=form.dtype, shanks=form.shanks)
-        return cls._of_trial(recording, looked, tried)
+        cost = cls._of_trial(recording, looked, tried)
+        plot_s = tried["time_s"]["plot"] if form.report else 0.0
+        return replace(cost, assess_s=ESTIMATES * cost.estimate_s if form.assessed else 0.0, plot_s=plot_s)
 
     @classmethod
     def _of_trial(cls, recording: Recording, looked: Looked, tried: Mapping[str, Any]) -> Cost:
@@ -101,14 +107,16 @@ class Cost:
         apply_s = (self.apply_s + self.read_s + self.write_s) / shards + self.write_s
         return {
             "detect": wanted.needs(detect_s, self.streaming_bytes),
-            "estimate": wanted.needs(self.estimate_s, self.estimate_bytes),
+            "estimate": wanted.needs(self.estimate_s + self.assess_s, self.estimate_bytes),
             "apply": wanted.needs(apply_s, self.streaming_bytes),
+            "plot": wanted.needs(self.plot_s, PLOT_BYTES),
         }
 
     def needs_of_run(self, wanted: Wanted) -> Needs:
         """Of a task that does a whole recording."""
-        work_s = self.detect_s + self.estimate_s + self.apply_s + 2 * (self.read_s + self.write_s)
-        return wanted.needs(work_s, max(self.streaming_bytes, self.estimate_bytes))
+        work_s = self.detect_s + self.estimate_s + self.assess_s + self.apply_s + self.plot_s
+        most_bytes = max(self.streaming_bytes, self.estimate_bytes, PLOT_BYTES if self.plot_s else 0.0)
+        return wanted.needs(work_s + 2 * (self.read_s + self.write_s), most_bytes)
 
 
 def cost_to_ask_for(
@@ -125,7 +133,8 @@ def check_shards(recording: Recording, settings: Settings, folder: Path, work: W
     """Raise now what the jobs would raise after hours in the queue."""
     outputs = form.outputs(recording, folder)
     peaks, first = folder / PEAKS, outputs.binaries[0].binary
-    final = [peaks, folder / MOTION, *outputs.files]
+    tables = [folder / name for name in ((MOTION, ASSESSMENT) if form.assessed else (MOTION,))]
+    final = [peaks, *tables, *outputs.files]
     check_outputs(final, recording.inputs.values())
     taken = taken_bytes(peaks, work, final) + taken_bytes(first, work)
     require_room(folder, needed_bytes(recording, form.dtype, form.compress) - taken)
@@ -137,7 +146,7 @@ def check_shards(recording: Recording, settings: Settings, folder: Path, work: W
                 f"there is unfinished work on {output} that was cut otherwise: {in_words(others)}",
                 f"give --shards {others[0].count}, or remove {work_folder(output)}",
             )
-    _refuse_what_is_there([*final, *map(work_folder, (peaks, folder / MOTION, first))], work)
+    _refuse_what_is_there([*final, *map(work_folder, (peaks, *tables, first))], work)
 
 
 def _refuse_what_is_there(paths: Sequence[Path], work: Work) -> None:
@@ -148,7 +157,7 @@ def _refuse_what_is_there(paths: Sequence[Path], work: Work) -> None:
 
 
 def jobs_of_shards(commands: Mapping[str, Sequence[str]], shards: int, needs: Mapping[str, Needs]) -> list[Job]:
-    """detect and apply in as many tasks as there are shards, merge and estimate between them.
+    """detect and apply in as many tasks as there are shards, merge and estimate between them, and pictures at the end.
 
     commands: the command line of each verb, those of detect and apply without their shard. The number of shards stands
     in the scripts, so that one task can be done again: to --array, it would be an array of one.
@@ -164,8 +173,9 @@ def jobs_of_shards(commands: Mapping[str, Sequence[str]], shards: int, needs: Ma
         ),
         Job(
             "estimate",
-            "Makes one file of the peaks that all tasks found, and estimates the motion from it.",
-            [commands["merge"], commands["estimate"]],
+            "Makes one file of the peaks that all tasks found, estimates the motion from it"
+            + (", and says whether it helps." if "assess" in commands else "."),
+            [commands[verb] for verb in ("merge", "estimate", "assess") if verb in commands],
             needs["estimate"],
             goes_on=False,
         ),
@@ -175,6 +185,11 @@ def jobs_of_shards(commands: Mapping[str, Sequence[str]], shards: int, needs: Ma
             [[*commands["apply"], *shard]],
             needs["apply"],
             shards,
+        ),
+        *(
+            [Job("plot", "Draws what was done, and writes the page.", [commands["plot"]], needs["plot"], goes_on=False)]
+            if "plot" in commands
+            else []
         ),
     ]
 

@@ -63,6 +63,8 @@ def verify(target: Path, work: Work, *, places: int = DEFAULT_PLACES, seed: int 
     """
     if places < 0:
         raise UsageError(f"{places} places can't be looked at", "give --places 0 or more")
+    if seed is not None and seed < 0:
+        raise UsageError(f"{seed} can't be a seed", "give --seed 0 or more")
     seed = secrets.randbits(32) if seed is None else seed
     entries = _entries(target)
     found = [[*_check_files(entry, work)] for entry in entries]
@@ -90,7 +92,7 @@ def _changed_inputs(entry: Entry, findings: list[Finding]) -> set[str]:
 
 
 def _entries(target: Path) -> list[Entry]:
-    folder = target if target.is_dir() else target.parent
+    folder = _folder_of(target)
     log = folder / RUN_LOG
     if not log.is_file():
         if not target.exists():
@@ -107,10 +109,17 @@ def _entries(target: Path) -> list[Entry]:
     entries = [Entry(folder, name, facts) for name, facts in outputs.items()]
     if target.is_dir() or target.name == RUN_LOG:
         return entries
-    of_file = [entry for entry in entries if target.name in entry.files]
+    of_file = [entry for entry in entries if target.relative_to(folder).as_posix() in entry.files]
     if not of_file:
         raise InputError(f"{log} does not tell of {target.name}", "give an output, or the folder of all")
     return of_file
+
+
+def _folder_of(target: Path) -> Path:
+    """The folder whose `run.json` tells of a target: that of a figure is one above its own."""
+    folder = target if target.is_dir() else target.parent
+    within = not target.is_dir() and not (folder / RUN_LOG).is_file() and (folder.parent / RUN_LOG).is_file()
+    return folder.parent if within and folder.name else folder
 
 
 def _makes_sense(facts: Any) -> bool:

@@ -25,7 +25,7 @@ from driftcli.recording.recording import Recording
 from driftcli.recording.samples import BinarySamples, Samples
 from driftcli.recording.writer import as_bytes
 from driftcli.reporter import Reporter
-from driftcli.store.motion import read_motion
+from driftcli.store.motion import read_motion, without_motion
 from driftcli.store.peaks import joined_peaks, peaks_in_pieces, read_peaks
 from driftcli.workflow.corrector import Corrector
 from driftcli.workflow.findings import Entry, Finding
@@ -120,7 +120,10 @@ def _reopened(entry: Entry, carried: RecordingFacts | None) -> Recording:
     # which contacts are bad was said by an option, too: that comes from what the log says of their labels
     other = [key for key in known if key != "bad_channels" and now.get(key) != known[key]]
     if other:
-        raise InputError(f"the recording is read otherwise than it was: {', '.join(other)}")
+        raise InputError(
+            f"the recording is read otherwise than it was: {', '.join(other)}",
+            "give the recording back its meta and probe",
+        )
     return recording
 
 
@@ -145,6 +148,7 @@ def _check_corrected(entry: Entry, places: int, rng: np.random.Generator, work: 
     facts, options = entry.facts, entry.facts["options"]
     motion_path = entry.input_path("motion")
     file = read_motion(motion_path, every_bin=False)
+    file = file if facts.get("corrected", True) else without_motion(file)
     recording = _reopened(entry, file.facts)
     require_fit(facts_of(recording), file, "the recording")
     settings = presets.resolve(file.preset | facts["preset"])

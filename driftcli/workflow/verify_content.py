@@ -14,6 +14,7 @@ from driftcli.recording.meta import parse_meta
 from driftcli.recording.mtscomp import CompressedSamples
 from driftcli.recording.probe import lay_out, read_probe
 from driftcli.reporter import Reporter
+from driftcli.store.assessment import read_assessment
 from driftcli.store.motion import MotionFile, read_motion
 from driftcli.store.peaks import PeaksFile, peaks_in_pieces, read_peaks
 from driftcli.workflow.findings import OLDER, Entry, Finding
@@ -45,7 +46,7 @@ def check_inputs(entry: Entry) -> Iterator[Finding]:
             yield Finding(entry.name, check, "unchecked", error.message)
             continue
         if now["size_bytes"] != known["size_bytes"]:
-            told = f"{path} has {now['size_bytes']} bytes, not {known['size_bytes']}"
+            told = f"{path} has {now['size_bytes']:,} bytes, not {known['size_bytes']:,}"
             yield Finding(entry.name, check, "wrong", told)
         elif "sha256_of_ends" not in known and entry.is_older:
             yield Finding(entry.name, check, "unchecked", OLDER)
@@ -154,6 +155,16 @@ def _motion_faults(entry: Entry) -> Iterator[str]:
         yield from _different("motion", describe_motions(file.motions), counts)
 
 
+def _assessment_faults(entry: Entry) -> Iterator[str]:
+    file = read_assessment(entry.path(entry.name))
+    yield from _preset_faults(file.preset, entry.facts["preset"])
+    yield from _different("verdict", file.assessment.verdict, entry.facts["verdict"])
+    yield from _different("motion that it is of", file.motion_sha256, entry.facts["inputs"]["motion"]["sha256"])
+    known = {name: shank["verdict"] for name, shank in entry.facts["counts"]["shanks"].items()}
+    found = {str(shank): each.verdict for shank, each in file.assessment.shanks.items()}
+    yield from _different("verdicts on shanks", found, known)
+
+
 def _time_faults(file: MotionFile) -> Iterator[str]:
     """Whether the motion is that of the time that it says; that its bins ascend and all is finite is seen to where it
     is read."""
@@ -175,6 +186,7 @@ _FAULTS = {
     "correct-peaks": _peaks_faults,
     "estimate": _motion_faults,
     "import": _motion_faults,
+    "assess": _assessment_faults,
 }
 
 
@@ -201,7 +213,7 @@ def _binary_faults(entry: Entry, binary: Binary) -> Iterator[str]:
     shape = f"{binary.num_samples} samples of {binary.num_columns} columns of {binary.dtype.name}"
     if binary.header is None:
         if path.stat().st_size != size_bytes:
-            yield f"{path.stat().st_size} bytes are not {shape}"
+            yield f"{path.stat().st_size:,} bytes are not {shape}"
         return
     samples = CompressedSamples.open(path)
     found = f"{samples.num_samples} samples of {samples.num_columns} columns of {samples.dtype.name}"
@@ -213,7 +225,9 @@ def _meta_faults(entry: Entry, binary: Binary) -> Iterator[str]:
     try:
         values = parse_meta(entry.path(str(binary.meta)).read_bytes())
     except OSError as error:
-        raise InputError(f"it can't be read: {error.strerror or error}") from error
+        raise InputError(
+            f"it can't be read: {error.strerror or error}", "check its permissions and the disk"
+        ) from error
     size_bytes = binary.num_samples * binary.frame_bytes
     for key, known in (("fileSizeBytes", size_bytes), ("nSavedChans", binary.num_columns)):
         if values.get(key) != str(known):
@@ -223,7 +237,7 @@ def _meta_faults(entry: Entry, binary: Binary) -> Iterator[str]:
 def _probe_faults(entry: Entry, name: str) -> Iterator[str]:
     counts, recording = entry.facts["counts"], entry.facts["recording"]
     if not name.endswith(".json"):
-        raise InputError(f"{name} is no name of a probe that driftcli writes")
+        raise InputError(f"{name} is no name of a probe that driftcli writes", "give it back the name it had")
     columns = lay_out(read_probe(entry.path(name)), name, Reporter()).columns
     if columns.max() >= counts["columns"]:
         yield f"it wires column {columns.max()} of {counts['columns']}"

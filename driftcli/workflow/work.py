@@ -14,7 +14,7 @@ from driftcli.reporter import Reporter
 from driftcli.workflow.machine import allotted_cpus
 
 DEFAULT_CHUNK_S = 1.0
-RUN_LOG = "run.json"
+PEAKS, MOTION, ASSESSMENT, RUN_LOG = "peaks.h5", "motion.h5", "assessment.h5", "run.json"
 _UNITS = {"gib": 2**30, "gb": 10**9, "g": 10**9, "": 10**9, "mib": 2**20, "mb": 10**6, "m": 10**6}
 
 
@@ -42,13 +42,19 @@ class Work:
             raise UsageError(f"a chunk of {self.chunk_s} s makes no sense", "give --chunk-s a number above 0")
 
 
-def memory_bytes(text: str) -> float:
-    """`2GB`, `500MB`, `1.5GiB`, or a bare number of GB, in bytes. UsageError for anything else, and for nothing."""
-    found = re.fullmatch(r"\s*(\d+\.?\d*|\.\d+)\s*([a-z]*)\s*", text.lower())
-    n_bytes = float(found[1]) * _UNITS.get(found[2], 0) if found else 0.0
+def memory_bytes(size: str | float) -> float:
+    """`2GB`, `500MB`, `1.5GiB`, or a bare number of GB, in bytes; what is no text is in bytes already. UsageError for
+    anything else, and for nothing."""
+    n_bytes = _in_bytes(size) if isinstance(size, str) else float(size)
     if not 0 < n_bytes < math.inf:
-        raise UsageError(f"{text!r} is no amount of memory", "for example --max-memory 2GB, or 500MB")
+        raise UsageError(f"{size!r} is no amount of memory", "for example --max-memory 2GB, or 500MB")
     return n_bytes
+
+
+def _in_bytes(text: str) -> float:
+    """0 for what is no amount."""
+    found = re.fullmatch(r"\s*(\d+\.?\d*|\.\d+)\s*([a-z]*)\s*", text.lower())
+    return float(found[1]) * _UNITS.get(found[2], 0) if found else 0.0
 
 
 def claim_outputs(outputs: Iterable[Path], inputs: Iterable[Path], overwrite: bool) -> None:

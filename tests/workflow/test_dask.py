@@ -34,7 +34,7 @@ needs_dask = pytest.mark.skipif(
     distributed is None, reason="NOT TESTED: dask.distributed is not installed. pip install -e '.[dask]', then again"
 )
 CHANGES = ("estimate.bin_s=0.5", "detect.detect_threshold=6")
-NAMES = ("peaks.h5", "motion.h5", "corrected.bin", "probe.json")
+NAMES = ("peaks.h5", "motion.h5", "assessment.h5", "corrected.bin", "probe.json")
 
 
 @pytest.fixture(scope="module")
@@ -76,7 +76,8 @@ def single(how):
 def assert_same(single, folder):
     for name in NAMES:
         assert (folder / name).read_bytes() == (single / name).read_bytes(), name
-    assert {path.name for path in folder.iterdir()} == {*NAMES, "run.json"}
+    pictures = {"report.html", "figures"}  # which the command draws
+    assert {path.name for path in folder.iterdir()} - pictures == {*NAMES, "run.json"}
 
 
 @needs_dask
@@ -93,7 +94,7 @@ def test_it_is_run_byte_for_byte(workers, recording, how, settings, single, tmp_
     address, work = workers.scheduler.address, Work(reporter=Hearing())
     facts = run_on_cluster(address, 5, recording, how, settings, tmp_path / "out", work, Form(), jobs=1)
     assert_same(single, tmp_path / "out")
-    assert [*facts] == ["detect", "estimate", "apply"]
+    assert [*facts] == ["detect", "estimate", "assess", "apply"]
     assert facts["detect"]["counts"]["blocks"]["shards"] == facts["apply"]["counts"]["blocks"]["shards"] == 5
     for stage, total in (("detect", 5), ("estimate", 1), ("apply", 5)):
         assert [each for each in heard if each[0] == stage] == [(stage, done, total) for done in range(total + 1)]
@@ -195,7 +196,12 @@ def test_more_shards_than_workers_leave_each_task_its_share(workers, recording, 
     run_on_cluster(workers.scheduler.address, 6, recording, how, settings, tmp_path / "out", Work(), Form())
     assert_same(single, tmp_path / "out")
     log = json.loads((tmp_path / "out/run.json").read_text())["outputs"]
-    assert {name: facts["jobs"] for name, facts in log.items()} == {"peaks.h5": 1, "motion.h5": 2, "corrected.bin": 1}
+    assert {name: facts["jobs"] for name, facts in log.items()} == {
+        "peaks.h5": 1,
+        "motion.h5": 2,
+        "assessment.h5": 2,
+        "corrected.bin": 1,
+    }
 
 
 @needs_dask
@@ -220,7 +226,7 @@ def test_a_lock_that_is_held_is_waited_for(workers, how, recording, settings, si
         assert thread.is_alive()
         assert not (place / "1-of-2").exists()
     thread.join(90)
-    assert [*done] == ["detect", "estimate", "apply"]
+    assert [*done] == ["detect", "estimate", "assess", "apply"]
     assert_same(single, out)
 
 

@@ -33,8 +33,8 @@ def npz(tmp_path):
 )
 def test_the_prediction_is_told_before_the_estimate(npz, tmp_path, reporter, preset, said):
     estimate(npz, presets.load(preset), tmp_path / "m.h5", Work(reporter=reporter), span_um=(0.0, 1000.0))
-    assert reporter.messages[0].startswith("the estimate takes about 0.2")
-    assert reporter.messages[0].endswith(f" GB of memory: {said}")
+    assert reporter.messages[0].startswith("the estimate takes about 2")
+    assert reporter.messages[0].endswith(f" MB of memory: {said}")
     (motion,) = read_motion(tmp_path / "m.h5").motions.values()
     bins, windows = motion.displacement_um.shape
     assert said.startswith(f"{bins} temporal bins × {windows} spatial window")
@@ -44,7 +44,7 @@ def test_the_prediction_is_told_before_the_estimate(npz, tmp_path, reporter, pre
 def test_an_estimate_that_needs_more_than_it_may_is_refused(npz, tmp_path, monkeypatch, preset):
     settings, out = presets.load(preset), tmp_path / "m.h5"
     monkeypatch.setattr(settings["estimate"].module, "estimate", lambda *_: pytest.fail("it began"))
-    with pytest.raises(UsageError, match=r"needs about 0\.\d+ GB of memory, more than the 0\.1 GB") as refused:
+    with pytest.raises(UsageError, match=r"needs about 2\d\d MB of memory, more than the 100 MB") as refused:
         estimate(npz, settings, out, Work(max_memory_bytes=TOO_LITTLE))
     assert "estimate.bin_s" in refused.value.hint
     assert "--max-memory" in refused.value.hint
@@ -62,7 +62,7 @@ def test_a_limit_that_is_not_reached_changes_no_byte(npz, tmp_path):
 def test_run_tells_and_refuses_before_it_detects(tmp_path, drifting, run_verbs, reporter, monkeypatch):
     out = run_verbs(drifting, "rec", reporter=reporter)
     assert (out / "motion.h5").exists()
-    told = [text for text in reporter.messages if "GB of memory" in text]
+    told = [text for text in reporter.messages if "MB of memory" in text]
     assert len(told) == 2
     assert re.search(r"6 temporal bins × 1 spatial window, and up to 2\d MB for each million peaks$", told[0])
     assert told[1].endswith(" peaks")

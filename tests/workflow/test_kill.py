@@ -52,6 +52,21 @@ def test_killed_while_outputs_get_their_names(share, cases, server):
     assert killing.cut_off(case, server, [killing.at(case, "kill", share)]).cut == 1
 
 
+@pytest.mark.parametrize("share", [0.3, 0.8, 0.9, 0.98])
+def test_plot_that_is_killed_leaves_all_pictures_or_goes_on_to_them(share, cases, server):
+    case = cases(killing.PLOT)
+    kind = "torn" if share < 0.7 else "kill"
+    assert killing.cut_off(case, server, [killing.at(case, kind, share)]).cut == 1
+
+
+@pytest.mark.parametrize("share", [0.6, 0.97])
+def test_a_default_run_that_is_killed_ends_with_all_it_leaves(share, cases, server):
+    """With verdict and pictures; of those that tell when it was and how long it took, only the ends are compared."""
+    case = cases(killing.DEFAULT)
+    assert len(case.whole) > 10
+    assert killing.cut_off(case, server, [killing.at(case, "kill", share)]).cut == 1
+
+
 def test_killed_by_the_clock(cases, server):
     killing.killed_by_the_clock(cases("spikeglx"), server, random.Random(3))
 
@@ -125,7 +140,8 @@ def test_a_disk_that_is_really_full(room_kb, cases, server):
 @pytest.mark.parametrize("room_kb", [8, 12, 16, 20, 24, 28, 32, 36, 40, 44, 48, 52])
 def test_a_disk_that_is_full_when_peaks_are_written(room_kb, cases, server):
     case = cases("raw")
-    arguments = ["detect", *case.arguments[1:-1], case.out / "peaks.h5"]
+    given = [word for word in case.arguments[1:-1] if word not in ("--no-report", "--if-better")]
+    arguments = ["detect", *given, case.out / "peaks.h5"]
     detect = replace(case, arguments=tuple(map(str, arguments)), whole={"peaks.h5": case.whole["peaks.h5"]})
     _run_on_a_full_disk(detect, room_kb, server)
 

@@ -87,7 +87,7 @@ def test_windows_fit_each_shank(tmp_path, reporter):
     long, short = known.simulated(4, num_channels=64, duration_s=10), known.simulated(5, 16, duration_s=10)
     motions = known.estimated(side_by_side(tmp_path, long, short), DREDGE, reporter)
     assert any(each.startswith("shank 0: the spatial windows don't fit") for each in reporter.messages)
-    assert "shank 1: the contacts span 140 um, less than one win_step_um of 400: the estimate is rigid" in (
+    assert "shank 1: the contacts span 140 µm, less than one win_step_um of 400: the estimate is rigid" in (
         reporter.messages
     )
     assert [motions[shank].displacement_um.shape[1] for shank in (0, 1)] == [2, 1]

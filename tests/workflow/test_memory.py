@@ -57,10 +57,11 @@ def test_a_run_stays_within_the_memory_it_may_take(tmp_path, limit_mb, jobs):
     assert most["bytes"] <= limit_mb * 1e6
     facts = json.loads((tmp_path / "rec.driftcli/run.json").read_text())["outputs"]
     assert {facts[name]["jobs"] for name in ("peaks.h5", "corrected.bin")} == {jobs}
+    assert ("report.html" in facts) == (limit_mb > 400)  # pictures would take more
 
 
 def test_files_and_threads_are_bounded_and_memory_does_not_grow(tmp_path):
-    short, long = (taken(tmp_path / str(n), n, 96, "--jobs", 3) for n in (180_000, 900_000))
+    short, long = (taken(tmp_path / str(n), n, 96, "--jobs", 3, "--no-report") for n in (180_000, 900_000))
     for most in (short, long):
         assert most["files"] <= 40
         assert most["threads"] <= 2 + 3
@@ -79,7 +80,7 @@ def test_threads_are_as_many_as_memory_allows(tmp_path, reporter):
     assert within_memory(Work(jobs=8), recording).jobs == 8
     assert within_memory(Work(jobs=4, max_memory_bytes=four), recording).jobs == 4
     assert within_memory(Work(jobs=9, max_memory_bytes=four, reporter=reporter), recording).jobs == 4
-    assert reporter.messages == [f"4 threads instead of 9, to stay within the {four / 1e9:.3g} GB of --max-memory"]
+    assert reporter.messages == [f"4 threads instead of 9, to stay within the {four / 1e6:.3g} MB of --max-memory"]
     assert streaming_bytes(recording, 1, "float32") > one
     with pytest.raises(UsageError, match="one thread takes about") as caught:
         within_memory(Work(jobs=2, max_memory_bytes=one - 1), recording)

@@ -201,7 +201,7 @@ def test_a_stale_shard_is_named(tmp_path, recording, kind):
         recording.path.write_bytes(content)
         other = opened(recording.path)
     detect_shards(other, settings, out, 3, [1])
-    told = "preset.localize.radius_um" if kind == "preset" else "inputs.recording"
+    told = "preset.localize.radius_um" if kind == "preset" else "the input recording is another file"
     with pytest.raises(OutputError, match=f"shard 1/3 of peaks.h5 is not of this work: {told}"):
         merge(out, Work())
     assert not out.exists()

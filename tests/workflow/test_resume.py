@@ -3,6 +3,7 @@
 import json
 import multiprocessing
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -22,8 +23,10 @@ from driftcli.reporter import Reporter
 from driftcli.workflow import apply as apply_module
 from driftcli.workflow import delivery, portion, runlog
 from driftcli.workflow.apply import apply
+from driftcli.workflow.assess import assess
 from driftcli.workflow.detect import detect
 from driftcli.workflow.estimate import estimate
+from driftcli.workflow.identity import differences
 from driftcli.workflow.run import run, taken_bytes
 from driftcli.workflow.shard import Shard
 from driftcli.workflow.work import Work
@@ -31,7 +34,7 @@ from driftcli.workflow.work import Work
 CHANGES = ("estimate.bin_s=0.5", "detect.detect_threshold=6")
 RESUME = Work(jobs=2, resume=True)
 AFRESH = Work(jobs=2, overwrite=True)
-NAMES = ["corrected.bin", "motion.h5", "peaks.h5", "probe.json", "run.json"]
+NAMES = ["assessment.h5", "corrected.bin", "motion.h5", "peaks.h5", "probe.json", "run.json"]
 WHOLE_BLOCKS = 3  # that a run writes of the correction before it is cut off
 
 
@@ -153,7 +156,7 @@ def test_finished_work_is_kept_untouched(binary, undisturbed):
 REFUSED_WITHOUT = ("run.json",)  # nothing is known of the others then
 
 
-@pytest.mark.parametrize("lost", ["peaks.h5", "motion.h5", "corrected.bin", "probe.json", "run.json"])
+@pytest.mark.parametrize("lost", ["peaks.h5", "motion.h5", "assessment.h5", "corrected.bin", "probe.json", "run.json"])
 def test_a_final_file_that_is_lost_is_no_reason_to_harm_the_others(binary, undisturbed, lost):
     out = binary.parent / "undisturbed"
     (out / lost).unlink()
@@ -268,20 +271,23 @@ def keep_time(path, position):
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (change_size, "inputs.recording.size_bytes was 2400024, now 2400048"),
-        (change_time, "inputs.recording.modified was"),
-        (change_first, "inputs.recording.sha256_of_ends was"),
-        (change_last, "inputs.recording.sha256_of_ends was"),
+        (change_size, "the input recording is another file"),
+        (change_time, "the input recording has another time stamp"),
+        (change_first, "the input recording is another file"),
+        (change_last, "the input recording is another file"),
     ],
 )
 def test_another_input_is_refused(binary, cut_off, change, words):
     change(binary)
-    refused(binary, "unfinished work on", words)
+    told = refused(binary, "unfinished work on", words)
+    assert told.message.count("the input") == 1
+    assert "sha256" not in told.message
+    assert re.search(r"inputs\.recording\.(size_bytes|modified|sha256_of_ends) was \S+, now ", str(told.__cause__))
 
 
 def test_another_probe_is_refused(binary, cut_off):
     change_time(binary.with_suffix(".json"))
-    refused(binary, "inputs.probe.modified was")
+    refused(binary, "the input probe has another time stamp")
 
 
 @pytest.mark.parametrize(
@@ -305,6 +311,25 @@ def test_other_bad_channels_are_refused(binary, cut_off):
 def test_another_span_is_refused(binary, cut_off):
     recording = replace(opened(binary), origin=500)
     refused(binary, "recording.origin was 0, now 500", recording=recording)
+
+
+def test_inputs_that_differ_are_told_once_each_and_without_digests():
+    def identity(**inputs):
+        return {"verb": "apply", "inputs": inputs, "options": {"if_better": "assessment" in inputs}}
+
+    file = {"size_bytes": 9, "modified": "then", "sha256_of_ends": "e7cc"}
+    other = {**file, "sha256_of_ends": "4c80", "sha256": "77"}
+    before, now = identity(motion=file, probe=file), identity(motion=other, assessment=file)
+    assert differences(before, now) == [
+        "the input motion is another file",
+        "there is no longer an input probe",
+        "there was no input assessment",
+        "options.if_better was False, now True",
+    ]
+    assert differences(before, before) == []
+    assert differences(before, identity(motion=file, probe={**file, "modified": "now"})) == [
+        "the input probe has another time stamp"
+    ]
 
 
 def test_another_version_of_driftcli_is_refused_come_what_may(binary, cut_off, monkeypatch):
@@ -427,13 +452,16 @@ def verbs(binary, folder, work):
     return {
         "peaks.h5": lambda: detect(recording, settings(), folder / "peaks.h5", work),
         "motion.h5": lambda: estimate(folder / "peaks.h5", settings(), folder / "motion.h5", work),
+        "assessment.h5": lambda: assess(
+            folder / "peaks.h5", folder / "motion.h5", settings(), folder / "assessment.h5", work
+        ),
         "corrected.bin": lambda: apply(recording, folder / "motion.h5", settings(), folder / "corrected.bin", work),
     }
 
 
 def test_each_verb_resumes(binary, undisturbed, monkeypatch, tmp_path):
     folder = tmp_path / "verbs"
-    for name in ("peaks.h5", "motion.h5", "corrected.bin"):
+    for name in ("peaks.h5", "motion.h5", "assessment.h5", "corrected.bin"):
         with monkeypatch.context() as patched:
             patched.setattr(portion.Portion, "deliver", stop)
             with pytest.raises(CutOff):
@@ -444,6 +472,10 @@ def test_each_verb_resumes(binary, undisturbed, monkeypatch, tmp_path):
         before = state(folder)
         verbs(binary, folder, RESUME)[name]()
         assert state(folder) == before
+        if name == "assessment.h5":  # who asks again is told
+            verbs(binary, folder, Work())[name]()
+            assert state(folder) == before
+            continue
         with pytest.raises(OutputError, match="exists already"):
             verbs(binary, folder, Work())[name]()
     assert sorted(os.listdir(folder)) == NAMES

@@ -127,6 +127,7 @@ def test_a_pair_of_each_probe_type_is_corrected(tmp_path, meta):
         *pair,
         "peaks.h5",
         "motion.h5",
+        "assessment.h5",
         "probe.json",
         "run.json",
     }
