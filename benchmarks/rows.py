@@ -119,7 +119,7 @@ def run_384(bench: Bench) -> Iterator[Row]:
 def _run_row(bench: Bench, recording: Path, preset: str, asked: list[Asked]) -> Row:
     return Row(
         f"`run` {preset}, {_length(recording)}",
-        bench.driftcli("run", *bench.source(recording), "--preset", preset, "--out", str(bench.ours)),
+        bench.driftcli("run", "--no-report", *bench.source(recording), "--preset", preset, "--out", str(bench.ours)),
         asked,
         peer=bench.spikeinterface("run", recording, "--preset", preset),
         file=recording / "rec.bin",
@@ -235,7 +235,7 @@ def first_call(bench: Bench) -> Iterator[Row]:
     recording = bench.recording("reference")
     for preset in PRESETS:
         command = bench.driftcli(
-            "run", *bench.source(recording), "--preset", preset, "--out", str(bench.ours), quiet=False
+            "run", "--no-report", *bench.source(recording), "--preset", preset, "--out", str(bench.ours), quiet=False
         )
         work = f"first `run` {preset}, {_length(recording)}"
         yield Row(work, command, [extra(20), SAID], file=recording / "rec.bin", fresh=True)
