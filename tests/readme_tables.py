@@ -1,15 +1,18 @@
-"""Tables of the README that are made from the code: `python tests/readme_tables.py --write` puts them in their places.
+"""Tables of the documents that are made from the code: `python tests/readme_tables.py --write` puts them in place.
 
-A table stands between `<!-- table: NAME -->` and `<!-- end -->`. `tests/test_readme.py` holds the README against it.
+A table stands between `<!-- table: NAME -->` and `<!-- end -->`, in the README or any page of docs/, where a table may
+stand in several. `tests/test_readme.py` holds the documents against the code.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import inspect
 import re
 import sys
 import types
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from importlib import import_module
 from itertools import groupby
 from pathlib import Path
@@ -17,26 +20,36 @@ from typing import Any, Literal, NamedTuple, Union, get_args, get_origin, get_ty
 
 from typer.models import ArgumentInfo, OptionInfo
 
+import parameter_tables
+from driftcli import presets
 from driftcli.cli.export import FORMATS as MOTION_FORMATS
 from driftcli.cli.main import STOPS, app
 from driftcli.errors import DriftcliError
-from driftcli.model import LABEL_MEANINGS, REASON_MEANINGS, ApplyParameters
+from driftcli.model import LABEL_MEANINGS, REASON_MEANINGS, VERDICT_MEANINGS, ApplyParameters, Parameters, Scores
 from driftcli.presets import STAGES
 from driftcli.recording.families import NUMBERS, Family
 from driftcli.recording.formats import FORMATS
 from driftcli.workflow.export import default_output
 
-README = Path(__file__).parents[1] / "README.md"
+ROOT = Path(__file__).parents[1]
+README, CONTRIBUTING = ROOT / "README.md", ROOT / "CONTRIBUTING.md"
 COMMAND = "python tests/readme_tables.py --write"
-_PLACE = re.compile(r"(<!-- table: (?P<name>[a-z-]+) -->\n).*?(\n<!-- end -->)", re.DOTALL)
+_PLACE = re.compile(
+    r"(<!-- table: (?P<name>[a-z_ -]+?) -->\n)(?:(?!<!-- table: ).)*?^(<!-- end -->)", re.DOTALL | re.MULTILINE
+)
 _OWN = "Options"  # as the help calls those that are in no panel
 _APART = "Simulation"  # many options of one verb: a row of names
 _VALUES = {"Path": "PATH", "str": "TEXT", "int": "N", "float": "X"}
 
 
+def documents() -> list[Path]:
+    """Everything that users and contributors read, the README first."""
+    return [README, CONTRIBUTING, *sorted((ROOT / "docs").rglob("*.md"))]
+
+
 def filled(text: str) -> str:
-    """The text of the README with every table as the code has it now. Raises KeyError for one that isn't known."""
-    return _PLACE.sub(lambda place: place[1] + TABLES[place["name"]]() + place[3], text)
+    """The text of a document with every table as the code has it now. Raises KeyError for one that isn't known."""
+    return _PLACE.sub(lambda place: f"{place[1]}{TABLES[place['name']]()}\n{place[3]}", text)
 
 
 def names_in(text: str) -> list[str]:
@@ -64,11 +77,15 @@ class Command(NamedTuple):
 
 
 class Option(NamedTuple):
-    """names: all of an option (`--jobs`, `-j`), or the one of an argument. value: what stands for its value, if any."""
+    """names: all of an option (`--jobs`, `-j`), or the one of an argument. value: what stands for its value, if any.
+
+    many: whether there may be several values.
+    """
 
     names: tuple[str, ...]
     value: str
     info: OptionInfo | ArgumentInfo
+    many: bool
 
 
 def commands(typer_app: Any = app, before: str = "") -> Iterator[Command]:
@@ -86,7 +103,7 @@ def parameters_of(function: Callable[..., Any]) -> Iterator[Option]:
         # within Annotated, what looks like the default of an option is the first of its names
         names = tuple(each for each in (info.default, *(info.param_decls or ())) if isinstance(each, str))
         own = parameter.name if isinstance(info, ArgumentInfo) else f"--{parameter.name.replace('_', '-')}"
-        yield Option(names or (own,), info.metavar or _value(annotation), info)
+        yield Option(names or (own,), info.metavar or _value(annotation), info, get_origin(annotation) is list)
 
 
 def _parts_of(hint: Any) -> tuple[Any, OptionInfo | ArgumentInfo]:
@@ -106,10 +123,12 @@ def _value(annotation: Any) -> str:
 
 def _usage(command: Command) -> str:
     words = ["driftcli", command.name]
-    for names, value, info in parameters_of(command.function):
+    own = inspect.signature(command.function).parameters.values()
+    for (names, _, info, many), parameter in zip(parameters_of(command.function), own, strict=True):
         if isinstance(info, ArgumentInfo):
             word = (info.metavar or names[0]).upper()
-            words.append(word if value else f"{word}...")  # a list has no value of its own
+            word = word if parameter.default is inspect.Parameter.empty else f"[{word}]"
+            words.append(f"{word}..." if many else word)
     return f"`{' '.join(words)}`"
 
 
@@ -123,7 +142,7 @@ def of_options() -> str:
     every = [command.name for command in commands()]
     takers: dict[tuple[str, str, str], list[str]] = {}
     for command in commands():
-        for names, value, info in parameters_of(command.function):
+        for names, value, info, _ in parameters_of(command.function):
             if isinstance(info, OptionInfo):
                 spelled = ", ".join(f"`{name}`" for name in names) + (f" `{value}`" if value else "")
                 takers.setdefault((info.rich_help_panel or "", spelled, info.help or ""), []).append(command.name)
@@ -165,6 +184,73 @@ def _of_parameters(docstring: str | None) -> str:
     return f"`{name}`: {says.rstrip('.')}"
 
 
+def of_presets() -> str:
+    """A column for each stage that presets have different methods for; those that they share stand below."""
+    methods = {name: {s: stage.method for s, stage in presets.load(name).stages.items()} for name in presets.names()}
+    shared = {stage: method for stage, method in methods[presets.DEFAULT_PRESET].items() if method}
+    different = [stage for stage in shared if len({each[stage] for each in methods.values()}) > 1]
+    rows = [
+        [_preset(name), presets.doc(name).rstrip("."), *(f"`{methods[name][stage]}`" for stage in different)]
+        for name in presets.names()
+    ]
+    others = ", ".join(f"`{stage}` {method}" for stage, method in shared.items() if stage not in different)
+    return f"{table(['preset', 'what it is for', *different], rows)}\n\nAll of them: {others}."
+
+
+def _preset(name: str) -> str:
+    return f"`{name}`" + (" (default)" if name == presets.DEFAULT_PRESET else "")
+
+
+def of_preset_values() -> str:
+    """What presets set to other values than a method's defaults."""
+    rows: dict[tuple[str, str, str], list[str]] = {}
+    for name in presets.names():
+        tree = presets.load(name).to_dict()
+        for stage, values in tree.items():
+            method = {"method": values["method"]} if "method" in values else {}
+            plain = _flat(presets.resolve({stage: method}).to_dict()[stage])
+            for key, value in _flat(values).items():
+                if key not in plain or plain[key] != value:
+                    default = parameter_tables.yaml_text(plain.get(key, "–"))
+                    shown = parameter_tables.yaml_text(value)
+                    rows.setdefault((f"{stage}.{key}", shown, default), []).append(name)
+    every = set(presets.names())
+    cells = (
+        [f"`{key}`", default, value, "all" if set(names) == every else ", ".join(f"`{name}`" for name in names)]
+        for (key, value, default), names in rows.items()
+    )
+    return table(["key", "default of the method", "value", "presets"], cells)
+
+
+def _flat(values: Mapping[str, Any], before: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        flat |= _flat(value, f"{before}{key}.") if isinstance(value, dict) else {before + key: value}
+    return flat
+
+
+def of_parameters(stage: str) -> str:
+    """The parameters of all methods of a stage, a heading and a table each."""
+    folder, methods = STAGES[stage]
+    if not methods:
+        return _table_of(ApplyParameters)
+    parts = []
+    for method in methods:
+        if method != "none":
+            module = import_module(f"driftcli.{folder}.{method}")
+            parts.append(f"### Parameters of `{method}`\n\n{first_sentence(module.__doc__)}.")
+            parts.append(_table_of(module.Parameters))
+    return "\n\n".join(parts)
+
+
+def _table_of(model: type[Parameters]) -> str:
+    rows = [
+        [f"`{name}`", f"`{default}`", unit, allowed, says]
+        for name, default, unit, allowed, says in parameter_tables.rows(model)
+    ]
+    return table(["parameter", "default", "unit", "values", "what it does"], rows) if rows else "It has none."
+
+
 def of_formats() -> str:
     rows = (
         [each.name, f"`{each.samples}`", ", ".join(f"`{Path(each.samples).with_suffix(end)}`" for end in each.beside)]
@@ -186,6 +272,19 @@ def of_exit_codes() -> str:
     rows += [[str(each.exit_code), first_sentence(each.__doc__)] for each in DriftcliError.__subclasses__()]
     rows += [[str(128 + number), f"Stopped by {number.name}: {why}"] for number, why in STOPS.items()]
     return table(["code", "meaning"], rows)
+
+
+def of_verdicts() -> str:
+    return table(["verdict", "what it means"], ([f"**{name}**", what] for name, what in VERDICT_MEANINGS.items()))
+
+
+def of_scores() -> str:
+    """The fields of the scores, those that are told of together in a row."""
+    fields = [field.name for field in dataclasses.fields(Scores)]
+    pieces = presets._pieces(Scores.__doc__ or "", fields)
+    return table(
+        ["score", "what it is"], ([", ".join(f"`{name}`" for name in names), says] for names, says in pieces if names)
+    )
 
 
 def of_labels() -> str:
@@ -228,12 +327,17 @@ TABLES: dict[str, Callable[[], str]] = {
     "motion-formats": of_motion_formats,
     "exit-codes": of_exit_codes,
     "labels": of_labels,
+    "verdicts": of_verdicts,
+    "scores": of_scores,
     "reasons": of_reasons,
     "families": of_families,
-}
+    "presets": of_presets,
+    "preset-values": of_preset_values,
+} | {f"parameters {stage}": partial(of_parameters, stage) for stage in STAGES}
 
 if __name__ == "__main__":
     if sys.argv[1:] == ["--write"]:
-        README.write_text(filled(README.read_text(encoding="utf-8")), encoding="utf-8")
+        for document in documents():
+            document.write_text(filled(document.read_text(encoding="utf-8")), encoding="utf-8")
     else:
         print("\n\n".join(f"{name}:\n{make()}" for name, make in TABLES.items()))

@@ -8,26 +8,31 @@ from pathlib import Path
 
 import pytest
 
+from driftcli.errors import DriftcliError
+
 PACKAGE = Path(__file__).parents[1] / "driftcli"
 FILES = sorted(PACKAGE.rglob("*.py"))
 
 FLOORS = {
     "errors": 0,
     "reporter": 0,
+    "units": 0,
     "bounded": 1,
+    "catalogue": 1,
     "arrays": 1,
     "model": 1,
     "files": 1,
     "vectors": 1,
     "joining": 1,
+    "kernels": 1,
     "lock": 1,
     "log": 2,
     "spool": 2,
     "presets": 2,
     "workflow": 3,
-    "report": 3,
+    "api": 4,
     "cli": 4,
-    "__init__": 0,
+    "__init__": 5,
     "__main__": 5,
 }
 STAGES = (
@@ -41,11 +46,14 @@ STAGES = (
     "estimate",
     "interpolate",
     "store",
+    "assess",
+    "report",
 )
 FLOORS |= dict.fromkeys(STAGES, 2)
 ONLY_IN = {
     "distributed": {"workflow"},
     "h5py": {"store"},
+    "matplotlib": {"report"},
     "typer": {"cli"},
     "rich": {"cli"},
     "click": {"cli"},
@@ -201,6 +209,31 @@ def test_what_kernels_use_of_another_file_is_found():
         assert not strangers_in_kernels(ast.parse(imported + kernel.format("np.sqrt(x)")))
 
 
+ERRORS = {"DriftcliError", *(each.__name__ for each in DriftcliError.__subclasses__())}
+
+
+def errors_without_a_hint(tree: ast.Module) -> list[str]:
+    made = [node for node in ast.walk(tree) if isinstance(node, ast.Call) and ast.unparse(node.func) in ERRORS]
+    hints = ((node, node.args[1:2] + [each.value for each in node.keywords if each.arg == "hint"]) for node in made)
+    return [
+        f"line {node.lineno}: {ast.unparse(node)}"
+        for node, hint in hints
+        if not hint or (isinstance(hint[0], ast.Constant) and not hint[0].value)
+    ]
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(PACKAGE)))
+def test_every_error_says_what_to_try(file):
+    assert not errors_without_a_hint(ast.parse(file.read_text()))
+
+
+def test_an_error_without_a_hint_is_found():
+    for call in ('InputError("it broke")', 'UsageError("it broke", "")', 'OutputError("it broke", hint="")'):
+        assert len(errors_without_a_hint(ast.parse(f"raise {call}"))) == 1, call
+    for call in ('InputError("a", "b")', "UsageError(text, hint)", 'OutputError("a", hint="b")', 'ValueError("a")'):
+        assert not errors_without_a_hint(ast.parse(f"raise {call}")), call
+
+
 def test_reporters_that_pass_messages_on_pass_notes_on():
     """A reporter put between two others would else keep decisions from the log."""
     found = []
@@ -230,6 +263,7 @@ def test_oracles_import_nothing_of_the_product():
         ("info",),
         ("detect",),
         ("estimate",),
+        ("assess",),
         ("apply",),
         ("verify",),
         ("presets",),
@@ -239,6 +273,8 @@ def test_oracles_import_nothing_of_the_product():
         ("correct-peaks",),
         ("export",),
         ("import",),
+        ("plot",),
+        ("compare",),
     ],
 )
 def test_help_loads_no_numerics(verb):

@@ -1,4 +1,4 @@
-"""The presets travel: in the wheel, in the sdist, and from there into an installation."""
+"""Presets and what the page is made of travel: in the wheel, in the sdist, and from there into an installation."""
 
 import subprocess
 import sys
@@ -30,6 +30,9 @@ def test_presets_are_found_from_wheel_sdist_and_editable_install(tmp_path):
     with zipfile.ZipFile(wheel) as archive, tarfile.open(sdist) as source:
         files = archive.namelist() + source.getnames()
     assert not [name for name in files if name.endswith((".nbi", ".nbc", ".pyc"))]
+    for part in ("page.html", "page.css", "packed.js", "drawing.js", "drift_map.js", "page.js"):
+        assert len([name for name in files if name.endswith(f"driftcli/report/{part}")]) == 2, part
+    assert sum(name.endswith("driftcli/py.typed") for name in files) == 2
     for name, what in (("wheel", [wheel]), ("sdist", [sdist]), ("editable", ["-e", ROOT])):
         home = tmp_path / name
         venv.create(home, with_pip=True)
