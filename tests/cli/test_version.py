@@ -27,7 +27,9 @@ def test_version_alone_loads_no_numerics():
     assert (done.returncode, done.stdout) == (0, f"driftcli {__version__}\n"), done.stderr
 
 
-def test_verbose_tells_what_a_report_needs(tmp_path):
+def test_verbose_tells_what_a_report_needs(tmp_path, monkeypatch):
+    for name in machine.THREAD_VARIABLES:  # libraries of other tests may have set some
+        monkeypatch.delenv(name, raising=False)
     facts = {"SLURM_CPUS_PER_TASK": "1", "OMP_NUM_THREADS": "3", "NUMBA_CACHE_DIR": str(tmp_path)}
     for order in (("--version", "--verbose"), ("--verbose", "--version")):
         done = driftcli(*order, **facts)
