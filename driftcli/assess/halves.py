@@ -57,7 +57,7 @@ def difference(motion: Motion, other: Motion) -> NDArray[np.float64]:
 def split_half_um(motion: Motion, halves: tuple[Motion, Motion]) -> NDArray[np.float64]:
     """(T, W) difference of the motions of two halves at the bins of `motion`, their median difference taken off."""
     first, second = (on_bins_of(motion, half) for half in halves)
-    return _centred(first - second)
+    return centred(first - second)
 
 
 def expected_error_um(
@@ -71,11 +71,12 @@ def expected_error_um(
     """
     middle = (on_bins_of(motion, halves[0]) + on_bins_of(motion, halves[1])) / 2
     squares = (split_half_um(motion, halves) / 2) ** 2
-    squares += _centred(motion.displacement_um - middle) ** 2 + residual_um**2
+    squares += centred(motion.displacement_um - middle) ** 2 + residual_um**2
     bin_s = float(np.median(np.diff(motion.temporal_bins_s))) if len(squares) > 1 else _AROUND_S
     averaged = uniform_filter1d(squares, max(round(_AROUND_S / bin_s), 1) | 1, axis=0, mode="nearest")
     return np.sqrt(np.maximum(averaged, 0.0))  # its running sums may end a rounding below 0
 
 
-def _centred(values: NDArray[np.float64]) -> NDArray[np.float64]:
+def centred(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Values less their median: drift has no absolute zero."""
     return values - np.median(values)

@@ -32,7 +32,7 @@ def assess_shank(
     estimated. span_um: lowest and highest depth of the contacts. limit: of the method's search, None if it has none.
     """
     unknown = np.full(motion.displacement_um.shape, np.nan)
-    residual_um = unknown if left is None else _centred(of_halves.on_bins_of(motion, left))
+    residual_um = unknown if left is None else of_halves.centred(of_halves.on_bins_of(motion, left))
     error_um = unknown
     if halves is not None and left is not None:
         error_um = of_halves.expected_error_um(motion, halves, residual_um)
@@ -91,10 +91,6 @@ def _leaving(peaks: DepthPeaks, corrected: DepthPeaks, span_um: tuple[float, flo
 
 def _excursions(motion: Motion, displacement_um: NDArray[np.float64]) -> NDArray[np.float64]:
     return excursions_um(displacement_um, motion.parted)
-
-
-def _centred(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    return values - np.median(values)
 
 
 def _rms(values: NDArray[np.float64]) -> float | None:

@@ -73,8 +73,9 @@ def union(mask: Mask) -> Spans:
     return joined(_spans(mask))
 
 
-def contains(spans: Spans, sample_index: ArrayLike) -> NDArray[np.bool_]:
-    """Whether each sample is in one of the disjoint spans; the result has the shape of `sample_index`."""
+def contains(spans: Spans | NDArray[np.float64], sample_index: ArrayLike) -> NDArray[np.bool_]:
+    """Whether each sample, or each time where spans are times, is in one of the disjoint spans; the result has the
+    shape of `sample_index`."""
     # starts and stops alternate and ascend: a sample is in a span if it is past an odd number of them
     return np.asarray(np.searchsorted(spans.ravel(), sample_index, side="right") % 2 == 1)
 

@@ -13,7 +13,7 @@ from driftcli.assess.shank import assess_shank
 from driftcli.assess.verdict import overall
 from driftcli.errors import InputError
 from driftcli.estimate.timeline import Timeline
-from driftcli.mask.spans import union, within
+from driftcli.mask.spans import contains, union, within
 from driftcli.model import Assessment, DepthPeaks, Motion, Settings, ShankAssessment
 from driftcli.reporter import Reporter
 from driftcli.store.assessment import write_assessment
@@ -200,11 +200,8 @@ def _assess_group(
 
 def _unmasked(peaks: DepthPeaks, source: Source) -> DepthPeaks:
     """The peaks outside of the mask."""
-    spans_s = union(source.mask) / source.rate_hz
-    if not len(spans_s):
-        return peaks
-    before = np.searchsorted(spans_s[:, 0], peaks.time_s, side="right") - 1
-    return some(peaks, (before < 0) | (peaks.time_s >= spans_s[before, 1]))
+    masked = contains(union(source.mask) / source.rate_hz, peaks.time_s)
+    return some(peaks, ~masked) if masked.any() else peaks
 
 
 class _AssessReporter(Reporter):
