@@ -23,7 +23,10 @@ class SimulationOptions:
     duration_s: Annotated[float | None, _option("Length in s. (default: 60)")] = None
     num_channels: Annotated[int | None, _option("Contacts, as on a Neuropixels 1.0. (default: 64)")] = None
     num_units: Annotated[int | None, _option("Units along the probe. (default: 40)")] = None
+    depths: Annotated[str | None, _option("Of the units: uniform or bimodal. (default: uniform)")] = None
+    cells: Annotated[str | None, _option("Units as monopole or dipole. (default: monopole)")] = None
     firing_rate_hz: Annotated[float | None, _option("Mean rate of the units. (default: 8)")] = None
+    rates: Annotated[str | None, _option("Over time: homogeneous or modulated. (default: homogeneous)")] = None
     noise_uv: Annotated[float | None, _option("Standard deviation of the noise. (default: 8)")] = None
     slow_uv: Annotated[float | None, _option("Size of the slow potentials. (default: 100)")] = None
     sampling_frequency_hz: Annotated[float | None, _option("Samples per second. (default: 30000)")] = None
@@ -31,6 +34,9 @@ class SimulationOptions:
     drift: Annotated[str | None, _option("zigzag, bumps, random_walk or none. (default: zigzag)")] = None
     drift_um: Annotated[float | None, _option("Range of the displacement at the tip. (default: 40)")] = None
     period_s: Annotated[float | None, _option("Of the zigzag, and pace of bumps and walk. (default: 40)")] = None
+    bump_jitter: Annotated[
+        float | None, _option("By which share times between bumps differ from their mean. (default: 0.3)")
+    ] = None
     non_rigid_gradient: Annotated[
         float | None, _option("By which share the top moves less than the tip; 0 is rigid. (default: 0.2)")
     ] = None
@@ -49,6 +55,7 @@ def simulate(
     Examples:
         driftcli simulate demo
         driftcli simulate demo --drift bumps --duration-s 120 --seed 3
+        driftcli simulate demo --depths bimodal --rates modulated --cells dipole
     """
     from driftcli import presets
     from driftcli.simulate.simulate import SimulateParameters

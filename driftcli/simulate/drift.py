@@ -21,6 +21,7 @@ def make_motion(
     drift: str,
     drift_um: float,
     period_s: float,
+    bump_jitter: float,
     gradient: float,
     span_s: tuple[float, float],
     span_um: tuple[float, float],
@@ -28,6 +29,7 @@ def make_motion(
 ) -> Motion:
     """Motion that is 0 up to `span_s[0]` and then drifts up to `span_s[1]`.
 
+    bump_jitter: by which share of its average the time between two bumps differs from it at most.
     gradient: by which share the displacement is less at `span_um[1]` than at `span_um[0]`; straight between them.
     """
     start_s, end_s = span_s
@@ -35,32 +37,34 @@ def make_motion(
     shape = np.zeros(len(times_s))
     drifting = times_s >= start_s
     if drifting.any():
-        shape[drifting] = _SHAPES[drift](times_s[drifting] - start_s, period_s, rng)
+        shape[drifting] = _SHAPES[drift](times_s[drifting] - start_s, period_s, bump_jitter, rng)
     if gradient == 0 or span_um[0] == span_um[1]:
         return Motion(drift_um * shape[:, None], times_s, np.array([sum(span_um) / 2]))
     return Motion(drift_um * np.outer(shape, [1.0, 1.0 - gradient]), times_s, np.array(span_um, np.float64))
 
 
-def _none(times_s: Times, period_s: float, rng: np.random.Generator) -> Times:
+def _none(times_s: Times, period_s: float, bump_jitter: float, rng: np.random.Generator) -> Times:
     return np.zeros(len(times_s))
 
 
-def _zigzag(times_s: Times, period_s: float, rng: np.random.Generator) -> Times:
+def _zigzag(times_s: Times, period_s: float, bump_jitter: float, rng: np.random.Generator) -> Times:
     """Up to 1/2, down to -1/2 and back within a period, at a constant speed."""
     return np.arcsin(np.sin(2 * np.pi * times_s / period_s)) / np.pi
 
 
-def _bumps(times_s: Times, period_s: float, rng: np.random.Generator) -> Times:
-    """Jumps to and fro over the middle, to one level after another, after half a period each, more or less."""
-    count = int(np.ceil(times_s[-1] / (0.35 * period_s))) + 1
-    jumps_s = np.cumsum(period_s / 2 * rng.uniform(0.7, 1.3, count)) - 0.6 * period_s / 2
+def _bumps(times_s: Times, period_s: float, bump_jitter: float, rng: np.random.Generator) -> Times:
+    """Jumps to and fro over the middle, to one level after another, after half a period each, give or take."""
+    shortest, longest = 1 - bump_jitter, 1 + bump_jitter
+    count = int(np.ceil(times_s[-1] / (shortest / 2 * period_s))) + 1
+    intervals_s = period_s / 2 * rng.uniform(shortest, longest, count)
+    jumps_s = np.cumsum(intervals_s) - (shortest - 0.1) * period_s / 2  # the first comes soon
     levels = np.concatenate([[0.0], rng.uniform(0.5, 1.0, count) * (-1.0) ** np.arange(count)])
     duration_s = min(_JUMP_S, 0.3 * period_s)
     knots_s = np.column_stack([jumps_s, jumps_s + duration_s]).ravel()
     return _stretched(np.interp(times_s, knots_s, np.column_stack([levels[:-1], levels[1:]]).ravel()))
 
 
-def _random_walk(times_s: Times, period_s: float, rng: np.random.Generator) -> Times:
+def _random_walk(times_s: Times, period_s: float, bump_jitter: float, rng: np.random.Generator) -> Times:
     """A walk that is drawn back to where it began, smoothed."""
     steps = rng.standard_normal(len(times_s))
     kept = np.exp(-_STEP_S / period_s)
@@ -77,7 +81,7 @@ def _stretched(displacement: Times) -> Times:
     return displacement / reach if reach > 0 else displacement
 
 
-_SHAPES: dict[str, Callable[[Times, float, np.random.Generator], Times]] = {
+_SHAPES: dict[str, Callable[[Times, float, float, np.random.Generator], Times]] = {
     "none": _none,
     "zigzag": _zigzag,
     "bumps": _bumps,

@@ -19,11 +19,13 @@ from pydantic import Field
 from driftcli import model
 from driftcli.files import atomic, refuse_existing, require_room, write_error
 from driftcli.reporter import Reporter
+from driftcli.simulate.dipoles import with_dendrites
 from driftcli.simulate.drift import make_motion
 from driftcli.simulate.noise import Noise
 from driftcli.simulate.probe import contact_positions, write_probe
+from driftcli.simulate.rates import draw_clocks
 from driftcli.simulate.truth import Truth, save_truth
-from driftcli.simulate.units import draw_spikes, draw_units
+from driftcli.simulate.units import Spikes, Units, draw_spikes, draw_units
 
 FILES = ("rec.bin", "probe.json", "rec.json", "truth.npz")
 _BLOCK_SAMPLES = 30000
@@ -34,13 +36,18 @@ class SimulateParameters(model.Parameters):
 
     num_channels: contacts of the probe, in the staggered columns of a Neuropixels 1.0, 20 um between rows.
     num_units: units, spread over the depth of the probe and of the tissue that moves in.
+    depths: of the units, `uniform`, or `bimodal`: nearly all in two layers, with hardly any between and beyond.
+    cells: `monopole` (one waveform everywhere, that falls off with the distance to the unit), or `dipole` (a soma and a
+        dendrite with currents of opposite signs, up which the spike travels).
     firing_rate_hz: average over the units, which have half of it to half as much again.
+    rates: `homogeneous` (even over time), or `modulated` (each depth bursts and falls silent at times of its own).
     noise_uv: standard deviation of the noise, partly shared by neighbouring contacts.
     slow_uv: size of the slow potentials (below 20 Hz), which a band-pass takes away.
     gain_to_uv: of one count of the int16 file.
     drift: `zigzag` (to and fro at a constant speed), `bumps` (sudden jumps), `random_walk`, or `none`.
     drift_um: from the lowest to the highest displacement, at the tip of the probe.
     period_s: of the zigzag; twice the average time between bumps; how long the random walk remembers where it was.
+    bump_jitter: by which share of its average the time between two bumps differs from it at most.
     non_rigid_gradient: by which share the top of the probe moves less than its tip, 0 (rigid) to 1.
     t_start_s: when the drift begins.
     """
@@ -48,7 +55,10 @@ class SimulateParameters(model.Parameters):
     duration_s: float = Field(60.0, gt=0)
     num_channels: int = Field(64, ge=1)
     num_units: int = Field(40, ge=0)
+    depths: Literal["uniform", "bimodal"] = "uniform"
+    cells: Literal["monopole", "dipole"] = "monopole"
     firing_rate_hz: float = Field(8.0, gt=0, le=200)
+    rates: Literal["homogeneous", "modulated"] = "homogeneous"
     noise_uv: float = Field(8.0, ge=0)
     slow_uv: float = Field(100.0, ge=0)
     sampling_frequency_hz: float = Field(30000.0, gt=0)
@@ -56,6 +66,7 @@ class SimulateParameters(model.Parameters):
     drift: Literal["none", "zigzag", "bumps", "random_walk"] = "zigzag"
     drift_um: float = Field(40.0, ge=0)
     period_s: float = Field(40.0, ge=1)
+    bump_jitter: float = Field(0.3, ge=0, le=0.9)
     non_rigid_gradient: float = Field(0.2, ge=0, le=1)
     t_start_s: float = Field(10.0, ge=0)
     seed: int = Field(0, ge=0)
@@ -77,26 +88,34 @@ class Simulation:
             parameters.drift,
             drift_um=parameters.drift_um,
             period_s=parameters.period_s,
+            bump_jitter=parameters.bump_jitter,
             gradient=parameters.non_rigid_gradient,
             span_s=(parameters.t_start_s, parameters.duration_s),
             span_um=(low_um, high_um),
             rng=self._rng(0),
         )
-        self.units = draw_units(
-            parameters.num_units,
-            self.positions_um,
-            parameters.drift_um / 2,
-            parameters.sampling_frequency_hz,
-            self._rng(1),
-        )
-        self.spikes = draw_spikes(
+        self.units = self._units()
+        self.spikes = self._spikes()
+        self._noise = Noise(self.positions_um, parameters.noise_uv, parameters.slow_uv, self._rng(3))
+
+    def _units(self) -> Units:
+        parameters, rate_hz = self.parameters, self.parameters.sampling_frequency_hz
+        beyond_um = parameters.drift_um / 2
+        units = draw_units(parameters.num_units, parameters.depths, self.positions_um, beyond_um, rate_hz, self._rng(1))
+        return units if parameters.cells == "monopole" else with_dendrites(units, rate_hz, self._rng(6))
+
+    def _spikes(self) -> Spikes:
+        parameters, clocks = self.parameters, None
+        if parameters.rates == "modulated":
+            clocks = draw_clocks(self.units.positions_um[:, 1], parameters.duration_s, self._rng(5))
+        return draw_spikes(
             parameters.num_units,
             parameters.firing_rate_hz,
             parameters.num_samples,
             parameters.sampling_frequency_hz,
             self._rng(2),
+            clocks,
         )
-        self._noise = Noise(self.positions_um, parameters.noise_uv, parameters.slow_uv, self._rng(3))
 
     @property
     def truth(self) -> Truth:

@@ -8,8 +8,11 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from driftcli.simulate.rates import Clocks
+
 _BEFORE_S, _AFTER_S = 0.6e-3, 1.8e-3  # of a spike's waveform around its trough
 _REFRACTORY_S = 2e-3
+_BIMODAL = ((0.0, 0.05, 0.475, 0.525, 0.95, 1.0), (0.0, 0.1, 0.35, 0.65, 0.9, 1.0))  # share of units up to one of depth
 _REACH = 10.0  # decay lengths, beyond which a spike is not heard
 
 
@@ -63,15 +66,22 @@ class Units:
 
 def draw_units(
     num_units: int,
+    depths: str,
     contacts_um: NDArray[np.float64],
     beyond_um: float,
     sampling_frequency_hz: float,
     rng: np.random.Generator,
 ) -> Units:
-    """Units in front of the contacts, up to `beyond_um` below and above them."""
+    """Units in front of the contacts, up to `beyond_um` below and above them.
+
+    depths: `uniform`, or `bimodal`: the same units moved, in their order, so that 17 of 20 are in two layers.
+    """
     low, high = contacts_um.min(axis=0), contacts_um.max(axis=0)
     x_um = rng.uniform(low[0] - 10, high[0] + 10, num_units)
     y_um = rng.uniform(low[1] - beyond_um, high[1] + beyond_um, num_units)
+    if depths == "bimodal":
+        reach_um = high[1] - low[1] + 2 * beyond_um
+        y_um = low[1] - beyond_um + reach_um * np.interp((y_um - low[1] + beyond_um) / reach_um, *_BIMODAL)
     z_um = rng.uniform(10, 30, num_units)
     amplitude_uv = np.clip(rng.lognormal(np.log(120), 0.45, num_units), 50, 400)
     decay_um = rng.uniform(25, 40, num_units)
@@ -94,12 +104,20 @@ def _waveforms(time_ms: NDArray[np.float64], num_units: int, rng: np.random.Gene
 
 
 def draw_spikes(
-    num_units: int, firing_rate_hz: float, num_samples: int, sampling_frequency_hz: float, rng: np.random.Generator
+    num_units: int,
+    firing_rate_hz: float,
+    num_samples: int,
+    sampling_frequency_hz: float,
+    rng: np.random.Generator,
+    clocks: Clocks | None = None,
 ) -> Spikes:
-    """Spikes of units that fire at random, never twice within 2 ms."""
+    """Spikes of units that fire at random, never twice within 2 ms; evenly over time, or by clocks of their own."""
     trains = []
-    for rate_hz in firing_rate_hz * rng.uniform(0.5, 1.5, num_units):
+    for index, rate_hz in enumerate(firing_rate_hz * rng.uniform(0.5, 1.5, num_units)):
         times_s = _train(rate_hz, num_samples / sampling_frequency_hz, rng)
+        if clocks is not None:
+            times_s = clocks.true_s(index, times_s)
+            times_s = times_s[np.diff(times_s, prepend=-np.inf) >= _REFRACTORY_S]
         trains.append(np.minimum((times_s * sampling_frequency_hz).astype(np.int64), num_samples - 1))
     sample_index = np.concatenate([np.empty(0, np.int64), *trains])
     unit = np.repeat(np.arange(num_units, dtype=np.int32), [len(train) for train in trains])

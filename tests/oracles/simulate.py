@@ -22,6 +22,40 @@ def add_spikes(traces, first, spikes, positions_um, amplitude_uv, decay_um, wave
     return traces
 
 
+def add_dipoles(traces, first, spikes, positions_um, amplitude_uv, sources_um, currents, before, contacts_um):
+    """`spikes`: (sample, unit, scale, displacement_um) each; a compartment is a ball of 10 um."""
+    traces = np.array(traces, np.float64)
+    for sample, unit, scale, displacement_um in spikes:
+        for (x, y, z), current in zip(positions_um[unit] + sources_um[unit], currents[unit], strict=True):
+            for channel, (contact_x, contact_y) in enumerate(contacts_um):
+                squared = (x - contact_x) ** 2 + (y + displacement_um - contact_y) ** 2 + z**2
+                height = scale * amplitude_uv[unit] / math.sqrt(squared + 10**2)
+                for i, value in enumerate(current):
+                    row = sample - before + i - first
+                    if 0 <= row < len(traces):
+                        traces[row, channel] += height * value
+    return traces
+
+
+def delayed(waveform, samples):
+    """Later by a whole number of samples, 0 before."""
+    return np.array([waveform[i - samples] if i >= samples else 0.0 for i in range(len(waveform))])
+
+
+def bimodal_um(share):
+    """Where a unit is, as a share of the depth, by its place among all units: few, many, few, many, few."""
+    for units, depths in (
+        ((0.0, 0.05), (0.0, 0.1)),
+        ((0.05, 0.475), (0.1, 0.35)),
+        ((0.475, 0.525), (0.35, 0.65)),
+        ((0.525, 0.95), (0.65, 0.9)),
+        ((0.95, 1.0), (0.9, 1.0)),
+    ):
+        if share <= units[1]:
+            return depths[0] + (share - units[0]) / (units[1] - units[0]) * (depths[1] - depths[0])
+    raise ValueError(share)
+
+
 def mixed(noise, scale, sources, profiles, offsets):
     """(S, C): noise times scale, plus offsets, plus each of the sources (S, K) times its profile (K, C)."""
     out = np.zeros(noise.shape)

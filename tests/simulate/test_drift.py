@@ -7,8 +7,10 @@ SPAN_UM = (0.0, 600.0)
 DRIFTS = ["zigzag", "bumps", "random_walk"]
 
 
-def motion(drift, drift_um=40.0, period_s=40.0, gradient=0.0, span_s=(10.0, 100.0), span_um=SPAN_UM, seed=0):
-    return make_motion(drift, drift_um, period_s, gradient, span_s, span_um, np.random.default_rng(seed))
+def motion(
+    drift, drift_um=40.0, period_s=40.0, jitter=0.3, gradient=0.0, span_s=(10.0, 100.0), span_um=SPAN_UM, seed=0
+):
+    return make_motion(drift, drift_um, period_s, jitter, gradient, span_s, span_um, np.random.default_rng(seed))
 
 
 @pytest.mark.parametrize("drift", DRIFTS)
@@ -52,6 +54,18 @@ def test_a_bump_takes_half_a_second_or_less_of_a_short_period(period_s, jump_s):
     lengths = np.diff(made.temporal_bins_s)[0] * (edges[1::2] - edges[::2])
     # a jump begins anywhere between two points, and may touch one more step than it is long
     assert np.median(lengths) == pytest.approx(jump_s, abs=0.06)
+
+
+@pytest.mark.parametrize("jitter", [0.0, 0.3, 0.5, 0.9])
+def test_times_between_bumps_differ_by_their_jitter(jitter):
+    made = motion("bumps", period_s=40.0, span_s=(10.0, 4000.0), jitter=jitter)
+    moving = np.abs(np.diff(made.displacement_um[:, 0])) > 1e-9
+    starts_s = made.temporal_bins_s[:-1][np.diff(moving.astype(int), prepend=0) > 0]
+    between_s = np.diff(starts_s)
+    assert starts_s[0] == pytest.approx(12 + 20 * jitter, abs=20 * jitter + 0.1)
+    assert between_s.mean() == pytest.approx(20, abs=2)
+    assert between_s.min() == pytest.approx(20 * (1 - jitter), abs=1)
+    assert between_s.max() == pytest.approx(20 * (1 + jitter), abs=1)
 
 
 def test_random_walk_is_smooth_and_rough_enough():

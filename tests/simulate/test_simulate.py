@@ -101,6 +101,9 @@ def test_spikes_move_without_steps():
         {"slow_uv": 50.0},
         {"sampling_frequency_hz": 25000.0},
         {"gain_to_uv": 1.0},
+        {"depths": "bimodal"},
+        {"cells": "dipole"},
+        {"rates": "modulated"},
         {"drift": "none"},
         {"drift": "bumps"},
         {"drift": "random_walk"},
@@ -117,13 +120,58 @@ def test_every_parameter_changes_the_recording(change):
     assert before.shape != after.shape or (before != after).any()
 
 
+def test_jitter_of_bumps_changes_the_recording():
+    before, after = (whole(small(drift="bumps", bump_jitter=jitter)) for jitter in (0.3, 0.5))
+    assert (before != after).any()
+
+
+@pytest.mark.parametrize(
+    ("drift", "moved_um"),
+    [("zigzag", [20.0, 0.0, -20.0]), ("bumps", [0.0, 25.344, 37.912]), ("random_walk", [20.052, 36.386, 39.542])],
+)
+def test_the_recording_is_that_of_the_first_version(drift, moved_um):
+    """Of numbers that a seed gave before units had layers, bursts and dendrites."""
+    simulation = Simulation(small(drift=drift))
+    truth, counts = simulation.truth, np.concatenate(list(simulation.blocks())).astype(int)
+    assert len(truth.spike_sample) == 101
+    assert truth.spike_sample[:4].tolist() == [61, 174, 458, 993]
+    assert truth.spike_unit[:4].tolist() == [5, 1, 5, 0]
+    np.testing.assert_allclose(truth.unit_positions_um[0], [36.049, 47.164, 13.687], atol=1e-3)
+    np.testing.assert_allclose(truth.motion.at([1.0, 1.5, 2.0], 0.0), moved_um, atol=1e-3)
+    # another processor may round another way
+    np.testing.assert_allclose(counts[::15000, 3], [4, -4, 66, 36, -12], atol=1)
+    np.testing.assert_allclose(counts[::15000, 9], [-55, -74, 3, -29, -81], atol=1)
+
+
+def test_whole_depths_burst_and_fall_silent():
+    parameters = small(rates="modulated", num_units=40, num_channels=128, duration_s=120.0)
+    truth = Simulation(parameters).truth
+    depth_um, time_s = truth.unit_positions_um[truth.spike_unit, 1], truth.spike_sample / 30000
+    counts = np.histogram2d(time_s, depth_um, bins=[np.arange(0, 121, 5), np.arange(0, 1201, 150)])[0]
+    there = counts.sum(axis=0) > 500
+    assert there.sum() > 4
+    assert (counts[:, there].max(axis=0) > 10 * (counts[:, there].min(axis=0) + 1)).all()
+
+
 def test_clips_to_int16():
     counts = whole(small(gain_to_uv=1e-4, duration_s=0.1))
     assert counts.min() == -32768
     assert counts.max() == 32767
 
 
-@pytest.mark.parametrize("change", [{"num_channels": 1}, {"num_units": 0}, {"duration_s": 1e-6}, {"duration_s": 1.0}])
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"num_channels": 1},
+        {"num_units": 0},
+        {"duration_s": 1e-6},
+        {"duration_s": 1.0},
+        {"num_units": 0, "depths": "bimodal", "rates": "modulated", "cells": "dipole"},
+        {"num_channels": 1, "depths": "bimodal", "rates": "modulated", "cells": "dipole"},
+        {"duration_s": 1e-6, "depths": "bimodal", "rates": "modulated", "cells": "dipole"},
+    ],
+    ids=str,
+)
 def test_small_recordings(tmp_path, change):
     parameters = small(**change)
     simulate(tmp_path, parameters, Reporter())
@@ -168,7 +216,17 @@ def test_progress_ends_at_the_whole(tmp_path):
     assert seen[-1] == ("simulate", pytest.approx(2.3), pytest.approx(2.3), pytest.approx(2.3))
 
 
-@pytest.mark.parametrize("change", [{"duration_s": 0}, {"drift": "waves"}, {"non_rigid_gradient": 2}, {"frequency": 1}])
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"duration_s": 0},
+        {"drift": "waves"},
+        {"cells": "x"},
+        {"bump_jitter": 1},
+        {"non_rigid_gradient": 2},
+        {"frequency": 1},
+    ],
+)
 def test_parameters_that_make_no_sense(change):
     with pytest.raises(ValueError, match=next(iter(change))):
         small(**change)

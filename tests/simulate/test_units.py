@@ -2,15 +2,16 @@ import numpy as np
 import pytest
 
 from driftcli.simulate.probe import contact_positions
+from driftcli.simulate.rates import draw_clocks
 from driftcli.simulate.units import Spikes, draw_spikes, draw_units
-from oracles.simulate import add_spikes
+from oracles.simulate import add_spikes, bimodal_um
 
 CONTACTS = contact_positions(12)
 
 
 @pytest.fixture
 def units():
-    return draw_units(5, CONTACTS, 10.0, 30000.0, np.random.default_rng(0))
+    return draw_units(5, "uniform", CONTACTS, 10.0, 30000.0, np.random.default_rng(0))
 
 
 def test_spikes_are_added_as_far_as_they_reach(units):
@@ -65,6 +66,39 @@ def test_units_lie_around_the_contacts_and_differ(units):
     assert np.abs(units.waveforms[:, [0, -1]]).max() < 1e-3
 
 
+def test_bimodal_moves_the_same_units_into_two_layers():
+    contacts = contact_positions(128)
+    even, layered = (
+        draw_units(200, depths, contacts, 20.0, 30000.0, np.random.default_rng(3)) for depths in ("uniform", "bimodal")
+    )
+    low_um, reach_um = -20.0, 1260.0 + 40.0
+    share, moved = ((units.positions_um[:, 1] - low_um) / reach_um for units in (even, layered))
+    np.testing.assert_allclose(moved, [bimodal_um(each) for each in share])
+    in_layers = ((moved > 0.1) & (moved < 0.35)) | ((moved > 0.65) & (moved < 0.9))
+    assert 0.8 < in_layers.mean() < 0.9
+    assert ((moved > 0.35) & (moved < 0.65)).mean() < 0.08
+    np.testing.assert_array_equal(even.positions_um[:, [0, 2]], layered.positions_um[:, [0, 2]])
+    np.testing.assert_array_equal(even.amplitude_uv, layered.amplitude_uv)
+
+
+def test_modulated_trains_follow_their_clocks_and_keep_their_refractory_period():
+    clocks = draw_clocks(np.arange(6) * 200.0, 120.0, np.random.default_rng(4))
+    spikes = draw_spikes(6, 10.0, 30000 * 120, 30000.0, np.random.default_rng(5), clocks)
+    assert (np.diff(spikes.sample_index) >= 0).all()
+    for unit in range(6):
+        sample = spikes.sample_index[spikes.unit == unit]
+        counts = np.histogram(sample / 30000, np.arange(0, 121, 5))[0]
+        passed_s = np.diff(np.interp(np.arange(0, 121, 5), clocks.times_s, clocks.clock_s[unit]))
+        rate_hz = counts.sum() / 120
+        expected = rate_hz * passed_s
+        # where rates are highest, the refractory period takes some away, and all else is a little more for it
+        assert (np.abs(counts - expected) < 4 * np.sqrt(expected) + 0.06 * expected + 4).all()
+        assert counts.max() > 5 * (counts.min() + 1)
+    fast = draw_spikes(6, 100.0, 30000 * 120, 30000.0, np.random.default_rng(5), clocks)
+    for unit in range(6):
+        assert np.diff(fast.sample_index[fast.unit == unit]).min() >= 59
+
+
 def test_trains_have_their_rate_and_refractory_period():
     spikes = draw_spikes(20, 8.0, 30000 * 50, 30000.0, np.random.default_rng(2))
     counts = np.bincount(spikes.unit, minlength=20) / 50
@@ -89,5 +123,5 @@ def test_spikes_that_reach_a_block():
 
 
 def test_no_units():
-    assert len(draw_units(0, CONTACTS, 10.0, 30000.0, np.random.default_rng(0)).waveforms) == 0
+    assert len(draw_units(0, "uniform", CONTACTS, 10.0, 30000.0, np.random.default_rng(0)).waveforms) == 0
     assert len(draw_spikes(0, 8.0, 100, 30000.0, np.random.default_rng(0)).unit) == 0
