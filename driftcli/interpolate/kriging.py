@@ -4,9 +4,6 @@ Mirrors the `kriging` method of SpikeInterface 0.105.3 (as in Kilosort 2.5 and p
 and sources times the inverse of the covariance among sources, with a ridge of 1e-6; weights sum to 1 for a target
 inside the probe. The reach of the weights follows the inverse, not sigma: hundreds of µm on a dense probe. They are
 made sparse at the end: per target the smallest are dropped while the sum of what is dropped stays <= 1e-4.
-
-The inverse and the products are plain loops rather than LAPACK and BLAS: those give other last bits with another
-number of threads, and the corrected traces must not.
 """
 
 from __future__ import annotations
@@ -16,10 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
+from driftcli.interpolate import covariance as common
 from driftcli.interpolate import weights as shared
 
 _RIDGE = 1e-6
-_NO_COVARIANCE = 1e-20  # far below the ridge: such a source changes no weight by more than 1e-11
 
 
 class Parameters(shared.InterpolateParameters):
@@ -39,14 +36,14 @@ class Kernel(shared.Kernel[Parameters]):
     ) -> None:
         super().__init__(parameters, positions_um, sources_um)
         covariance = self._covariance(self._sources_um) + _RIDGE * np.eye(len(self._sources_um))
-        self._inverse = _invert_positive_definite(covariance)
+        self._inverse = common.invert_positive_definite(covariance)
 
     def weights(self, displacement_um: NDArray[np.float64]) -> NDArray[np.float64]:
         """(C targets, S sources) float64 weights at contact + displacement; displacement_um: (C,) float64."""
         covariance = self._covariance(shared.moved(self._positions_um, displacement_um))
         inside = shared.inside(self._positions_um, displacement_um, self._sources_um)
         wanted = inside | (self._parameters.border_mode == "force_extrapolate")
-        weights = _predict(covariance, self._inverse, wanted)
+        weights = common.predict(covariance, self._inverse, wanted)
         sums = weights.sum(axis=1)
         # a target in a gap wider than the covariance reaches has nothing to be guessed from: it stays zero
         scaled = inside & (sums != 0)
@@ -57,7 +54,7 @@ class Kernel(shared.Kernel[Parameters]):
     def _covariance(self, targets_um: NDArray[np.float64]) -> NDArray[np.float64]:
         sigma_um, p = self._parameters.sigma_um, self._parameters.p
         with np.errstate(over="ignore"):  # of a tiny p it is endless
-            reach_um = sigma_um * np.float64(-np.log(_NO_COVARIANCE)) ** (1 / p)
+            reach_um = sigma_um * np.float64(-np.log(common.NO_COVARIANCE)) ** (1 / p)
         return np.asarray(_covary(targets_um, self._sources_um, sigma_um, p, reach_um))
 
 
@@ -72,45 +69,3 @@ def _covary(targets_um, sources_um, sigma_um, p, reach_um):  # type: ignore[no-u
                 distance_um = np.hypot(along, targets_um[target, 0] - sources_um[source, 0])
                 covariance[target, source] = np.exp(-((distance_um / sigma_um) ** p))
     return covariance
-
-
-@numba.njit(nogil=True, cache=True)
-def _predict(covariance, inverse, wanted):  # type: ignore[no-untyped-def]
-    """Rows of covariance @ inverse where wanted, else zeros; contacts without covariance are skipped."""
-    weights = np.zeros(covariance.shape)
-    for target in range(covariance.shape[0]):
-        if not wanted[target]:
-            continue
-        for source in range(covariance.shape[1]):
-            factor = covariance[target, source]
-            if factor > _NO_COVARIANCE:
-                for column in range(inverse.shape[1]):
-                    weights[target, column] += factor * inverse[source, column]
-    return weights
-
-
-@numba.njit(nogil=True, cache=True)
-def _invert_positive_definite(matrix):  # type: ignore[no-untyped-def]
-    """Inverse by Cholesky factors, rows at a time: matrix = L L', X = L^-1, inverse = X' X."""
-    n = matrix.shape[0]
-    reduced = matrix.copy()
-    factor_inverse = np.eye(n)
-    for pivot in range(n):
-        scale = 1.0 / np.sqrt(reduced[pivot, pivot])
-        for column in range(pivot, n):
-            reduced[pivot, column] *= scale
-        for column in range(pivot + 1):
-            factor_inverse[pivot, column] *= scale
-        for row in range(pivot + 1, n):
-            factor = reduced[pivot, row]
-            for column in range(row, n):
-                reduced[row, column] -= factor * reduced[pivot, column]
-            for column in range(pivot + 1):
-                factor_inverse[row, column] -= factor * factor_inverse[pivot, column]
-    inverse = np.zeros((n, n))
-    for row in range(n):
-        for i in range(row + 1):
-            factor = factor_inverse[row, i]
-            for j in range(row + 1):
-                inverse[i, j] += factor * factor_inverse[row, j]
-    return inverse

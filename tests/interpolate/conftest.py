@@ -23,10 +23,15 @@ def _np_ultra(count=384):
     return np.column_stack([6 * (index % 8), 6 * (index // 8)]).astype(float)
 
 
+def _linear(count=64):
+    """One column, 20 µm apart."""
+    return np.column_stack([np.zeros(count), 20 * np.arange(count)]).astype(float)
+
+
 @pytest.fixture(scope="session")
 def probes():
     """Contact positions (C, 2) in µm by name."""
-    return {"np1": _np1(), "np2": _np2(), "np_ultra": _np_ultra()}
+    return {"np1": _np1(), "np2": _np2(), "np_ultra": _np_ultra(), "linear": _linear()}
 
 
 @pytest.fixture(scope="session")

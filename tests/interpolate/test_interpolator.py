@@ -5,13 +5,14 @@ import numpy as np
 import pytest
 
 from driftcli.errors import InputError
-from driftcli.interpolate import idw, interpolator, kriging, nearest
+from driftcli.interpolate import gaussian_process, idw, interpolator, kriging, nearest
 from driftcli.interpolate.interpolator import Interpolator
+from driftcli.interpolate.weights import InterpolateParameters
 from driftcli.model import CONTACT_LABELS, Geometry, Motion
 from oracles import interpolate as oracle
 
 RATE = 1000.0
-METHODS = [kriging, idw, nearest]
+METHODS = [kriging, gaussian_process, idw, nearest]
 
 
 def _motion(num_bins=8, bin_s=0.1, seed=0, amplitude=15.0):
@@ -45,6 +46,12 @@ def two_shanks(small_np1):
 def _oracle_weights(module, positions, displacement, extrapolate, sources=None):
     if module is kriging:
         dense = oracle.kriging_weights(positions, displacement, 20.0, 2, extrapolate, sources)
+        return oracle.drop_smallest(dense, 1e-4)
+    if module is gaussian_process:
+        numbers = list(
+            gaussian_process.Parameters().model_dump(exclude=set(InterpolateParameters.model_fields)).values()
+        )
+        dense = oracle.gaussian_process_weights(positions, displacement, *numbers, extrapolate, sources)
         return oracle.drop_smallest(dense, 1e-4)
     if module is idw:
         return oracle.idw_weights(positions, displacement, 3, extrapolate, sources)

@@ -28,6 +28,36 @@ def kriging_weights(positions, displacement, sigma, p, extrapolate, sources=None
     return weights
 
 
+def gaussian_process_weights(
+    positions,
+    displacement,
+    spike_length,
+    spike_offset,
+    noise_length,
+    shared_noise,
+    own_noise,
+    extrapolate,
+    sources=None,
+):
+    """Dense (targets, sources) weights by numpy's general inverse, row by row scaled to sum 1."""
+    sources = positions if sources is None else sources
+
+    def covariance(a, b):
+        apart = math.dist(a, b)
+        beyond = math.sqrt(apart**2 + spike_offset**2) - spike_offset
+        return (1 - shared_noise) * math.exp(-beyond / spike_length) + shared_noise * math.exp(-apart / noise_length)
+
+    among = np.array([[covariance(a, b) for b in sources] for a in sources])
+    inverse = np.linalg.inv(among + own_noise * np.eye(len(sources)))
+    weights = np.zeros((len(positions), len(sources)))
+    for target, (x, y) in enumerate(positions):
+        here = (x, y + displacement[target])
+        if extrapolate or is_inside(sources, here):
+            row = np.array([covariance(here, source) for source in sources]) @ inverse
+            weights[target] = row / max(row.sum(), 0.5)
+    return weights
+
+
 def idw_weights(positions, displacement, num_closest, extrapolate, sources=None):
     """1 / distance of the closest contacts, scaled to sum 1; a contact at distance 0 alone; ties to the lower index."""
     sources = positions if sources is None else sources
