@@ -35,6 +35,23 @@ def with_values(text: str, **values: str | None) -> str:
     return text
 
 
+def lf_text(text: str) -> str:
+    """Of the meta of an AP band with all of its channels that of the LF band beside it."""
+    values = meta_values(text)
+    ap, lf, sync = (int(each) for each in values["acqApLfSy"].split(","))
+    name = values["fileName"].replace(".ap.", ".lf.")
+    text = with_values(
+        text,
+        fileName=name,
+        snsApLfSy=f"0,{lf},{sync}",
+        snsSaveChanSubset=f"{ap}:{ap + lf + sync - 1}",
+        imSampRate=str(float(values["imSampRate"]) / 12),
+        firstSample=str(int(values["firstSample"]) // 12),
+    )
+    channels = "".join(f"(LF{n};{ap + n}:{n})" for n in range(lf)) + f"(SY0;{ap + lf}:{lf})"
+    return with_values(text, snsChanMap=f"({ap},{lf},{sync}){channels}")
+
+
 def make_spikeglx(folder: Path, meta_text: str, samples: np.ndarray | int = 300, seed: int = 0) -> Path:
     """Write `X.ap.bin` and `X.ap.meta` into `folder` under the name the meta says, and return the path of the first.
 

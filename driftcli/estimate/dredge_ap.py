@@ -23,9 +23,8 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
-from scipy.ndimage import maximum_filter1d
 
-from driftcli.estimate.dredge_correlate import Block, Correlator, correlator_bytes
+from driftcli.estimate.dredge_correlate import Block, Correlator, Weights, correlator_bytes, sides_of
 from driftcli.estimate.dredge_solve import PairEquations, pair_bytes, solve_bytes
 from driftcli.estimate.footprint import CHECK_BYTES_PER_PEAK, Footprint, require_room_for_pairs
 from driftcli.estimate.histogram import centres, check_peaks, motion_histogram, spatial_bins, temporal_bins, within
@@ -328,19 +327,10 @@ class _Comparison:
             n_templates = min(_STRETCH, n_bins - first)
             yield _Stretch(first, n_templates, self.raster.rows(first, min(n_bins, first + n_templates + reach)))
 
-    def _sides(self, window: int) -> list[tuple[NDArray[np.float64], NDArray[np.float64]]]:
-        """Weights along depth of the earlier and the later bin of a pair, for each side from which pairs are seen."""
-        weights = self.windows[window]
-        if self.parameters.win_shape == "gaussian" or np.ptp(weights) == 0:
-            # The window's root on both: the same from either side.
-            return [(np.sqrt(weights), np.sqrt(weights))]
-        # A window with an end would lose what is shifted across it.
-        near = maximum_filter1d((weights > 0).astype(np.float64), 2 * self.max_lag + 1, mode="constant")
-        return [(weights, near), (near, weights)]
+    def _sides(self, window: int) -> list[Weights]:
+        return sides_of(self.windows[window], self.parameters.win_shape == "gaussian", self.max_lag)
 
-    def _blocks(
-        self, stretch: _Stretch, weights: tuple[NDArray[np.float64], NDArray[np.float64]], reach: int
-    ) -> Iterator[Block]:
+    def _blocks(self, stretch: _Stretch, weights: Weights, reach: int) -> Iterator[Block]:
         options = self.parameters.centered, self.parameters.normalized
         return Correlator(stretch.raster, *weights, self.max_lag, *options).best(stretch.n_templates, reach)
 

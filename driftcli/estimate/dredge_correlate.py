@@ -14,6 +14,7 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 from scipy.fft import irfft, next_fast_len, rfft
+from scipy.ndimage import maximum_filter1d
 
 from driftcli.vectors import fma, load, store  # digest fd8ed755d3e7
 
@@ -29,6 +30,22 @@ _LEAST_OVERLAP = 1e-6
 # Lags that are searched together for the largest correlation.
 _GROUP = 16
 _LANES = 16  # frequencies that are multiplied together
+
+Span = tuple[int, int]
+Weights = tuple[NDArray[np.float64], NDArray[np.float64]]
+
+
+def sides_of(window: NDArray[np.float64], gaussian: bool, max_lag: int) -> list[Weights]:
+    """Weights along depth of the earlier and the later bin of a pair, for each side from which pairs are seen.
+
+    window: (D,), a Gaussian or another shape.
+    """
+    if gaussian or np.ptp(window) == 0:
+        # The window's root on both: the same from either side.
+        return [(np.sqrt(window), np.sqrt(window))]
+    # A window with an end would lose what is shifted across it.
+    near = maximum_filter1d((window > 0).astype(np.float64), 2 * max_lag + 1, mode="constant")
+    return [(window, near), (near, window)]
 
 
 def correlator_bytes(n_rows: int, n_bins: int, max_lag: int) -> int:
@@ -89,17 +106,25 @@ class Correlator:
 
         Blocks at the borders also hold a few pairs farther apart, or in the other order.
         """
-        per_overlap = self._per_overlap.astype(np.float32)
         for start in range(0, n_templates, _TEMPLATES):
             stop = min(start + _TEMPLATES, n_templates)
-            templates, template_means, template_scales = self._measure_templates(start, stop)
-            highest = min(len(self._raster), stop + reach)
-            for low in range(start, highest, _INPUTS):
-                high = min(low + _INPUTS, highest)
-                covariance = self._segments.multiply(templates, self._inputs[low:high])
-                means, scales = self._means[low:high], self._scales[low:high]
-                best = _best_lags(covariance, per_overlap, template_means, template_scales, means, scales)
-                yield Block(start, low, *best)
+            yield from self._against(start, stop, start, min(len(self._raster), stop + reach))
+
+    def between(self, templates: Span, inputs: Span) -> Iterator[Block]:
+        """The best lags of the rows of one span with each row of another one, block by block."""
+        for start in range(*templates, _TEMPLATES):
+            yield from self._against(start, min(start + _TEMPLATES, templates[1]), *inputs)
+
+    def _against(self, start: int, stop: int, lowest: int, highest: int) -> Iterator[Block]:
+        """The templates from `start` to before `stop` with the inputs from `lowest` to before `highest`."""
+        per_overlap = self._per_overlap.astype(np.float32)
+        templates, template_means, template_scales = self._measure_templates(start, stop)
+        for low in range(lowest, highest, _INPUTS):
+            high = min(low + _INPUTS, highest)
+            covariance = self._segments.multiply(templates, self._inputs[low:high])
+            means, scales = self._means[low:high], self._scales[low:high]
+            best = _best_lags(covariance, per_overlap, template_means, template_scales, means, scales)
+            yield Block(start, low, *best)
 
     def _rows(self, chunk: slice) -> NDArray[np.float64]:
         return (self._raster[chunk] - self._offsets[chunk]).astype(np.float64)

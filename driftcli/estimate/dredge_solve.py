@@ -60,6 +60,7 @@ class PairEquations:
     weights: (W, T, K), the weight of bins (t, t + 1 + k) as seen from both sides, at most 2, in units of 1 / `steps`.
     targets: (W, T) float64, the right hand side in µm.
     observed: (W, T) bool, bins that match anything, themselves included.
+    anchors: (W, T) float64, the weight of what is known of bins from elsewhere.
     """
 
     def __init__(self, n_windows: int, n_bins: int, reach: int, exact: bool | None = None) -> None:
@@ -70,6 +71,7 @@ class PairEquations:
         self.weights = np.zeros((n_windows, n_bins, reach), dtype=np.float32 if exact else np.uint8)
         self.targets = np.zeros((n_windows, n_bins))
         self.observed = np.zeros((n_windows, n_bins), dtype=bool)
+        self.anchors = np.zeros((n_windows, n_bins))
 
     def add(
         self,
@@ -85,13 +87,18 @@ class PairEquations:
         targets, observed = self.targets[window], self.observed[window]
         _add(self.weights[window], targets, observed, *first, displacement_um, weight, self.steps)
 
+    def hold(self, window: int, displacement_um: NDArray[np.float64], weight: NDArray[np.float64]) -> None:
+        """Ask that each bin be displaced by so much; both (T,)."""
+        self.anchors[window] += weight
+        self.targets[window] += weight * displacement_um
+
     def solve(self, lambda_t: float, lambda_s: float, eps: float) -> NDArray[np.float64]:
         """(T, W) displacement in µm; `lambda_t`, `lambda_s`, `eps` weigh temporal prior, spatial prior and ridge."""
         n_windows = len(self.weights)
         observed = self.observed | ~self.observed.any(axis=1, keepdims=True)
         coupled = n_windows > 1 and lambda_s > 0
         # As in SpikeInterface 0.105.3, each prior brings a ridge of its own.
-        ridge = (2 if coupled else 1) * eps * observed.T + _LEAST_RIDGE
+        ridge = (2 if coupled else 1) * eps * observed.T + _LEAST_RIDGE + self.anchors.T
         between_windows = lambda_t * np.eye(n_windows) + lambda_s / 2 * _path(n_windows)
         system = _System(self.weights, self.steps, ridge, between_windows)
         return _conjugate_gradients(system, np.ascontiguousarray(self.targets.T))

@@ -63,8 +63,11 @@ _PASSIVE_TURNS = (
 )
 
 
-def sample_shifts(meta: Meta, acquired: NDArray[np.int64]) -> SampleShifts:
-    """How late the AP channels with numbers `acquired` were sampled."""
+def sample_shifts(meta: Meta, acquired: NDArray[np.int64], lf: bool = False) -> SampleShifts:
+    """How late the AP channels with numbers `acquired` were sampled.
+
+    lf: the LF channels, of which a converter takes the next one with each of its turns of AP channels.
+    """
     before = _lined_up_by_driftcli(meta) or lined_up_by_catgt(meta)
     if before:
         return SampleShifts(None, before, lined_up=True)
@@ -75,7 +78,7 @@ def sample_shifts(meta: Meta, acquired: NDArray[np.int64]) -> SampleShifts:
     if not set(acquired.tolist()) <= turn_of.keys():
         return SampleShifts(None, f"{source} does not tell when every channel was sampled")
     turns = np.array([turn_of[channel] for channel in acquired.tolist()], dtype=np.float64)
-    turns_per_sample = max(turn_of.values()) + 1 + _takes_lf(meta)
+    turns_per_sample = max(turn_of.values()) + 1 + (_takes_lf(meta) and not lf)
     return SampleShifts(turns / turns_per_sample, source)
 
 

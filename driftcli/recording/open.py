@@ -35,10 +35,13 @@ def open_recording(
     start_s: float | None = None,
     end_s: float | None = None,
     truncated_ok: bool = False,
+    lf_ok: bool = False,
     carried: RecordingFacts | None = None,
     reporter: Reporter,
 ) -> Recording:
     """Open a file, or several as one recording in the order given (see `join`), or a span of that, read-only.
+
+    lf_ok: also the LF band of a SpikeGLX run, which holds no spikes.
 
     `X.cbin` with `X.ch` is what mtscomp made of `X.bin`.
 
@@ -48,7 +51,7 @@ def open_recording(
     what looks odd, goes to `reporter`. Raises InputError for files that are missing, broken or don't fit.
     """
     paths = [Path(path)] if isinstance(path, Path | str) else path
-    options = Options(num_channels, sampling_frequency_hz, dtype, gain_to_uv, offset_bytes, truncated_ok)
+    options = Options(num_channels, sampling_frequency_hz, dtype, gain_to_uv, offset_bytes, truncated_ok, lf_ok)
     named, once = _named_probe(probe, carried), _Once(reporter)
     recordings = [_open_file(each, named, options, carried, once) for each in paths]
     recording = between(join(recordings, concatenate=concatenate), start_s, end_s)
@@ -99,6 +102,7 @@ def _completed(options: Options, carried: RecordingFacts | None) -> Options:
         gain_to_uv=options.gain_to_uv or _gain_of(carried),
         offset_bytes=carried.offset_bytes if options.offset_bytes is None else options.offset_bytes,
         truncated_ok=options.truncated_ok,
+        lf_ok=options.lf_ok,
     )
 
 

@@ -17,6 +17,7 @@ class Options:
 
     dtype: "int16" or "float32", little endian.
     truncated_ok: whether a file that was cut off is read as far as it goes.
+    lf_ok: whether it may be the LF band of a SpikeGLX run.
     """
 
     num_channels: int | None = None
@@ -25,6 +26,7 @@ class Options:
     gain_to_uv: float | None = None
     offset_bytes: int | None = None
     truncated_ok: bool = False
+    lf_ok: bool = False
 
     def __post_init__(self) -> None:
         if self.num_channels is not None and self.num_channels < 1:

@@ -17,6 +17,7 @@ from driftcli.errors import InputError, UsageError
 from driftcli.model import LARGEST_RATE_HZ
 from driftcli.recording.adc import sample_shifts
 from driftcli.recording.gains import ap_gains_to_uv, full_scale
+from driftcli.recording.lf_band import as_ap, is_lf
 from driftcli.recording.meta import META_AS_IT_WAS, Meta, read_meta, shown
 from driftcli.recording.mtscomp import SUFFIX, header_of, open_compressed
 from driftcli.recording.options import Options
@@ -83,7 +84,10 @@ def open_spikeglx(
     carried_gain_to_uv: that of an earlier verb, which stands in where neither meta nor options tell.
     Raises UsageError for options that contradict the meta, InputError for files that are broken or don't fit.
     """
-    _require_ap(path, meta)
+    lf = options.lf_ok and is_lf(meta)
+    if lf:
+        meta = as_ap(meta)
+    _require_ap(path, meta, options.lf_ok)
     _tell_missing(meta, reporter)
     if meta.values.get("imIsSvyRun") == "true":
         reporter.message(
@@ -114,7 +118,7 @@ def open_spikeglx(
         columns=layout.columns,
         gain_to_uv=_gains_to_uv(meta, saved, options.gain_to_uv, carried_gain_to_uv)[layout.columns],
         probegroup=probe.group,
-        sample_shifts=sample_shifts(meta, saved.acquired).of(layout.columns),
+        sample_shifts=sample_shifts(meta, saved.acquired, lf).of(layout.columns),
         numbers=np.concatenate([saved.acquired, saved.others]),
         labels=labels[layout.columns],
         full_scale=full_scale(meta),
@@ -154,13 +158,16 @@ def _gains_to_uv(meta: Meta, saved: SavedChannels, given: float | None, carried:
     return gains
 
 
-def _require_ap(path: Path, meta: Meta) -> None:
+def _require_ap(path: Path, meta: Meta, lf_ok: bool) -> None:
     kind = meta.values.get("typeThis", "imec")
     if kind != "imec":
         raise InputError(f"{path.name} holds {shown(kind)} data, not that of a Neuropixels probe", "give an X.ap.bin")
     counts = meta.integers("snsApLfSy")
-    if path.name.endswith(".lf.bin") or not counts[0]:
-        raise InputError(f"{path.name} holds no AP band: spikes are found in the AP band only", "give the X.ap.bin")
+    if (path.name.endswith(".lf.bin") and not lf_ok) or not counts[0]:
+        raise InputError(
+            f"{path.name} holds no AP band: spikes are found in the AP band only",
+            "give the X.ap.bin; of an LF band driftcli estimate --preset dredge_lfp finds the motion",
+        )
 
 
 def _require_agreement(options: Options, meta: Meta, num_columns: int, sampling_frequency_hz: float) -> None:

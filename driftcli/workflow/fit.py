@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import NDArray
 
+from driftcli.catalogue import WORK_ON_TRACES
 from driftcli.errors import InputError
 from driftcli.joining import SHORT_BIN_S
 from driftcli.model import RecordingFacts
@@ -40,6 +43,25 @@ def require_fit(facts: RecordingFacts, file: MotionFile, what: str) -> None:
         _require_same_files(facts, file.facts, first)
 
 
+def of_any_band(facts: RecordingFacts, file: MotionFile) -> MotionFile:
+    """A motion of the other band of these files, which has samples and channels of its own but the same times and
+    contacts, as a motion that came without a recording; any other one as it is.
+
+    Raises InputError where it is of a span of its files, or of other contacts.
+    """
+    theirs = file.facts
+    on_traces = file.preset.get("estimate", {}).get("method") in WORK_ON_TRACES
+    if theirs is None or not on_traces or theirs.sampling_frequency_hz == facts.sampling_frequency_hz:
+        return file
+    if theirs.origin or len(theirs.breaks):
+        raise InputError(
+            "the motion is of a span of another band, or of several files of it",
+            "estimate it from one whole file, or from the recording itself",
+        )
+    _require_same_contacts(facts, theirs)
+    return replace(file, facts=None)
+
+
 def offset(facts: RecordingFacts, file: MotionFile) -> int:
     """How many samples the first one of what is to be corrected comes after time 0 of the motion.
 
@@ -62,6 +84,10 @@ def _require_same_probe(facts: RecordingFacts, theirs: RecordingFacts) -> None:
     if theirs.sampling_frequency_hz != facts.sampling_frequency_hz:
         rates = f"{theirs.sampling_frequency_hz:g} Hz, not {facts.sampling_frequency_hz:g} Hz"
         raise InputError(f"the motion was estimated at a sampling frequency of {rates}", "check --sampling-frequency")
+    _require_same_contacts(facts, theirs)
+
+
+def _require_same_contacts(facts: RecordingFacts, theirs: RecordingFacts) -> None:
     ours, positions_um = facts.geometry, theirs.geometry.positions_um
     same = positions_um.shape == ours.positions_um.shape and np.allclose(positions_um, ours.positions_um, atol=0.01)
     if not same or (theirs.geometry.shanks != ours.shanks).any():

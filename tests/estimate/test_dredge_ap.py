@@ -485,3 +485,11 @@ def test_more_weights_than_memory_should_hold_are_refused():
     with pytest.raises(UsageError, match=r"with up to 49999 others in 2 windows takes 5 GB, more than 4 GB") as raised:
         estimate(make_peaks(5), SPAN_UM, 50_000.0, parameters, Reporter())
     assert "estimate.time_horizon_s" in raised.value.hint
+
+
+def test_what_is_held_stays_and_draws_the_rest():
+    equations = PairEquations(1, 4, 3, exact=True)
+    apart = np.subtract.outer(np.arange(4.0), np.arange(4.0))
+    equations.add(0, (0, 0), 5 * apart, np.ones((4, 4)))
+    equations.hold(0, np.full(4, 100.0), np.array([1e9, 0.0, 0.0, 0.0]))
+    np.testing.assert_allclose(equations.solve(0.0, 0.0, 1e-9)[:, 0], [100, 105, 110, 115], atol=1e-4)
