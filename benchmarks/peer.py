@@ -1,6 +1,7 @@
 """Do with SpikeInterface, as its documentation says to, what driftcli does (run with the peer's python).
 
 usage: peer.py run DATA OUT --preset NAME [--jobs 2]
+       peer.py motion DATA OUT --preset NAME
        peer.py detect DATA OUT --preset NAME
        peer.py apply DATA OUT --preset NAME --motion MOTION.npz
        peer.py estimate PEAKS.npz OUT --method NAME --span-um LO HI [--set KEY=VALUE ...]
@@ -21,7 +22,7 @@ PITCH_UM, RATE_HZ = 20.0, 30000.0
 
 
 def main() -> None:
-    verbs = {"run": run, "detect": detect, "apply": apply, "estimate": estimate}
+    verbs = {"run": run, "motion": motion, "detect": detect, "apply": apply, "estimate": estimate}
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("verb", choices=verbs)
     parser.add_argument("source", type=Path)
@@ -38,20 +39,28 @@ def main() -> None:
 
 
 def run(options: argparse.Namespace) -> None:
+    corrected = motion(options)
+    motion_at = time.perf_counter()
+    write_corrected(corrected, options)
+    path = options.out / "times.json"
+    more = {"apply": time.perf_counter() - motion_at, "total": time.perf_counter() - STARTED}
+    path.write_text(json.dumps({**json.loads(path.read_text()), **more}, indent=1))
+
+
+def motion(options: argparse.Namespace):
+    """All but the traces: the corrected recording that is returned is computed when it is written."""
     import spikeinterface.full as si
 
     recording = preprocessed(options.source)
-    corrected, motion, info = si.correct_motion(
+    corrected, found, info = si.correct_motion(
         recording, preset=options.preset, output_motion=True, output_motion_info=True, **jobs(options)
     )
-    motion_at = time.perf_counter()
-    write_corrected(corrected, options)
-    times = {**info["run_times"], "apply": time.perf_counter() - motion_at, "total": time.perf_counter() - STARTED}
     np.save(options.out / "peaks.npy", info["peaks"])
     np.save(options.out / "locations.npy", info["peak_locations"])
     np.save(options.out / "noise_levels.npy", si.get_noise_levels(recording, return_in_uV=False))
-    write_motion(motion, options.out, kept_channels=corrected.channel_ids.astype(int))
-    (options.out / "times.json").write_text(json.dumps(times, indent=1))
+    write_motion(found, options.out, kept_channels=corrected.channel_ids.astype(int))
+    (options.out / "times.json").write_text(json.dumps(info["run_times"], indent=1))
+    return corrected
 
 
 def detect(options: argparse.Namespace) -> None:

@@ -130,7 +130,7 @@ def drawn(
 ) -> Case:
     """Peaks of units whose rates rise and fall by a factor of 37, each with a period of its own."""
     rng = np.random.default_rng(seed)
-    motion = make_motion(drift, 40.0, 60.0, 0.3, (10.0, DURATION_S), SPAN_UM, rng)
+    motion = make_motion(drift, 40.0, 60.0, 0.3, 0.3, (10.0, DURATION_S), SPAN_UM, rng)
     depths_um = rng.uniform(SPAN_UM[0] - 50, SPAN_UM[1] + 50, num_units)
     rates_hz = rng.lognormal(0, 0.7, num_units)
     rates_hz *= peaks_hz / rates_hz.sum()
