@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import NamedTuple
 
-DEFAULT_PRESET = "dredge_fast"
+DEFAULT_PRESET = "likelihood"
 
 
 class Methods(NamedTuple):
@@ -25,10 +25,14 @@ STAGES = {
     "detect": Methods("detect", ("locally_exclusive", "by_channel")),
     "select": Methods("select", ("all", "uniform", "smart_sampling_amplitudes")),
     "localize": Methods("localize", ("grid_convolution", "center_of_mass", "monopolar_triangulation")),
-    "estimate": Methods("estimate", ("dredge_ap", "decentralized", "iterative_template")),
-    "interpolate": Methods("interpolate", ("kriging", "idw", "nearest")),
+    "estimate": Methods(
+        "estimate", ("likelihood", "dredge_ap", "decentralized", "iterative_template", "medicine", "dredge_lfp")
+    ),
+    "interpolate": Methods("interpolate", ("kriging", "gaussian_process", "idw", "nearest")),
     "apply": Methods("", ()),
 }
+# Estimates that work on the traces of a recording; all others do on its peaks.
+WORK_ON_TRACES = ("dredge_lfp",)
 
 
 def preset_names() -> list[str]:

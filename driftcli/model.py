@@ -246,6 +246,22 @@ class DepthPeaks:
 
 
 @dataclass(frozen=True)
+class DepthTraces:
+    """The local field potential along one shank: what an estimate needs that works on traces instead of peaks.
+
+    values: (T, D) float32, a row for each temporal bin. depths_um: (D,) float64, ascending, evenly spaced.
+    bin_s: length of the temporal bins.
+    """
+
+    values: NDArray[np.float32]
+    depths_um: NDArray[np.float64]
+    bin_s: float
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+
+@dataclass(frozen=True)
 class Motion:
     """The tissue's displacement relative to the probe along y, on one shank.
 
@@ -259,12 +275,15 @@ class Motion:
     temporal_bins_s: (T,) float64, ascending centres of the temporal bins.
     spatial_bins_um: (W,) float64, ascending centres of the spatial windows.
     steps_s: (B,) float64, ascending; the time of a step itself, as a time or as the centre of a bin, is after it.
+    deviation_um: (T, W) float64, standard deviation of the displacement as the estimate has it from the peaks of each
+        bin and its neighbours; None where nobody says.
     """
 
     displacement_um: NDArray[np.float64]
     temporal_bins_s: NDArray[np.float64]
     spatial_bins_um: NDArray[np.float64]
     steps_s: NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
+    deviation_um: NDArray[np.float64] | None = None
 
     def __post_init__(self) -> None:
         shape = self.temporal_bins_s.shape + self.spatial_bins_um.shape
@@ -273,7 +292,13 @@ class Motion:
                 f"a motion of shape {self.displacement_um.shape} does not fit bins of shape {shape}",
                 "give a row for each temporal bin and a column for each spatial one",
             )
-        arrays = (self.displacement_um, self.temporal_bins_s, self.spatial_bins_um, self.steps_s)
+        if self.deviation_um is not None and self.deviation_um.shape != shape:
+            raise InputError(
+                f"deviations of shape {self.deviation_um.shape} do not fit a motion of shape {shape}",
+                "give one for each displacement",
+            )
+        deviation_um = np.empty(0) if self.deviation_um is None else self.deviation_um
+        arrays = (self.displacement_um, self.temporal_bins_s, self.spatial_bins_um, self.steps_s, deviation_um)
         if not all(np.isfinite(array).all() for array in arrays):
             raise InputError("the motion holds NaN or infinity", "estimate the motion again")
         if np.abs(self.displacement_um).max() > _LARGEST_DISPLACEMENT_UM:

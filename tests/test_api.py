@@ -310,11 +310,12 @@ def test_ctrl_c_leaves_no_thread_and_nothing_half_written(recording, ran, tmp_pa
     assert output_bytes(resumed.folder) == output_bytes(ran.folder)
 
 
-def test_ctrl_c_in_an_estimate_of_arrays_leaves_no_thread(ran):
+@pytest.mark.parametrize(("preset", "others"), [("dredge_fast", {"win_scale_um": 60}), ("likelihood", {})])
+def test_ctrl_c_in_an_estimate_of_arrays_leaves_no_thread(ran, preset, others):
     arrays, how = arrays_of(ran)
     reporter, before = Interrupting("estimate"), threading.active_count()
-    keys = {"bin_s": 0.2, "win_step_um": 40, "win_scale_um": 60, "max_disp_um": 20}
-    how |= {"preset": "dredge_fast", "changes": {f"estimate.{key}": value for key, value in keys.items()}}
+    keys = {"bin_s": 0.2, "win_step_um": 40, "max_disp_um": 20, **others}
+    how |= {"preset": preset, "changes": {f"estimate.{key}": value for key, value in keys.items()}}
     with pytest.raises(KeyboardInterrupt):
         driftcli.estimate(*arrays, **how, jobs=2, reporter=reporter)
     assert reporter.pressed

@@ -86,3 +86,26 @@ def test_steps_that_make_no_sense_are_refused(steps_s, word):
 def test_arrays_of_other_shapes_are_refused(displacement, bins, windows):
     with pytest.raises(InputError, match="does not fit"):
         Motion(np.zeros(displacement), np.zeros(bins), np.zeros(windows))
+
+
+def test_a_motion_may_say_how_certain_it_is():
+    bins = np.array([0.5, 1.5])
+    deviation_um = np.array([[1.0, 2.0], [3.0, 0.0]])
+    motion = Motion(np.zeros((2, 2)), bins, WINDOWS_UM, deviation_um=deviation_um)
+    np.testing.assert_array_equal(motion.deviation_um, deviation_um)
+    assert Motion(np.zeros((2, 2)), bins, WINDOWS_UM).deviation_um is None
+
+
+@pytest.mark.parametrize(
+    ("deviation_um", "word"),
+    [
+        (np.ones((2, 1)), "do not fit a motion of shape"),
+        (np.ones(2), "do not fit"),
+        (np.ones((2, 2, 1)), "do not fit"),
+        (np.array([[1.0, np.nan], [1.0, 1.0]]), "NaN or infinity"),
+        (np.full((2, 2), np.inf), "NaN or infinity"),
+    ],
+)
+def test_deviations_that_make_no_sense_are_refused(deviation_um, word):
+    with pytest.raises(InputError, match=word):
+        Motion(np.zeros((2, 2)), np.array([0.5, 1.5]), WINDOWS_UM, deviation_um=deviation_um)

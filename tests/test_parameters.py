@@ -10,15 +10,19 @@ import numpy as np
 import pytest
 from pydantic import BaseModel
 
+import fake_medicine
 import small_recording
 from driftcli import presets
+from driftcli.catalogue import WORK_ON_TRACES
 from driftcli.model import CONTACT_LABELS, DepthPeaks, Geometry, Motion
 from driftcli.recording.facts import facts_of
 from driftcli.recording.open import open_recording
 from driftcli.reporter import Reporter
 from driftcli.store.motion import write_motion
 from driftcli.workflow.apply import apply
+from driftcli.workflow.lfp import lfp_of
 from driftcli.workflow.work import Work
+from oracles import lfp
 
 RATE_HZ = small_recording.RATE_HZ
 
@@ -166,9 +170,69 @@ CHANGES = {
             "lambda_s": (20.0, {}),
             "eps": (10.0, {}),
         },
+        "likelihood": {
+            "bin_s": (1.0, {}),
+            "win_step_um": (150.0, {}),
+            "max_disp_um": (10.0, {}),
+            "block_s": (4.0, {}),
+            "time_horizon_s": (6.0, {}),
+            "rounds": (9, {}),
+            "depth_sigma_um": (2.0, {}),
+            "amplitude_sigma": (0.3, {}),
+            "background_hz": (0.5, {}),
+            "saturation_hz": (2.0, {}),
+            "border_um": (80.0, {}),
+            "likeness_um": (300.0, {}),
+            "bending_um": (0.2, {}),
+            "step_freedom": (4.0, {}),
+        },
+        # of the stand-in for its package; test_medicine does it with the package
+        "medicine": {
+            "motion_bound_um": (100.0, {}),
+            "bin_s": (2.0, {}),
+            "time_kernel_width_s": (10.0, {}),
+            "activity_network_hidden_features": ((64,), {}),
+            "num_depth_bins": (3, {}),
+            "amplitude_threshold_quantile": (0.2, {}),
+            "batch_size": (256, {}),
+            "training_steps": (100, {}),
+            "initial_motion_noise": (0.2, {}),
+            "motion_noise_steps": (50, {}),
+            "learning_rate": (0.01, {}),
+            "epsilon_s": (0.1, {}),
+            "seed": (1, {}),
+        },
+        "dredge_lfp": {
+            **{name: (value, {"rigid": False}) for name, (value, _) in WINDOWS.items()},
+            "rigid": (False, {}),
+            "bin_s": (0.005, {}),
+            "freq_min_hz": (5.0, {}),
+            "freq_max_hz": (30.0, {}),
+            "derivative": (1, {}),
+            "chunk_len_s": (0.2, {}),
+            "max_disp_um": (20.0, {"mincorr": 0.2}),
+            "time_horizon_s": (0.02, {}),
+            "mincorr": (0.5, {}),
+            "mincorr_percentile": (50.0, {}),
+            "mincorr_percentile_nneighbs": (4, {"mincorr_percentile": 50.0}),
+            "soft": (True, {}),
+            "centered": (False, {}),
+            "normalized": (False, {}),
+            "lambda_t": (20.0, {}),
+            "lambda_s": (20.0, {"rigid": False, "win_step_um": 300.0, "win_scale_um": 200.0}),
+            "eps": (10.0, {}),
+        },
     },
     "interpolate": {
         "kriging": {**BORDER, "sigma_um": (10.0, {}), "p": (2.0, {})},
+        "gaussian_process": {
+            **BORDER,
+            "spike_length_um": (10.0, {}),
+            "spike_offset_um": (5.0, {}),
+            "noise_length_um": (5.0, {"shared_noise": 0.5}),
+            "shared_noise": (0.5, {}),
+            "own_noise": (0.1, {}),
+        },
         "idw": {**BORDER, "num_closest": (5, {})},
         "nearest": BORDER,
     },
@@ -272,7 +336,37 @@ def locations(stage):
     return stage.module.Localizer(stage.parameters, geometry(), RATE_HZ)(traces(), rows, channels)
 
 
+@cache
+def lf_recording():
+    """A short recording of the local field potential, and where it lies: it must be there as long as it is read."""
+    folder = tempfile.TemporaryDirectory()
+    depths_um = np.arange(48) * 20.0
+    values = lfp.potential_uv(np.arange(1600) / 2000.0, depths_um, depths_um[-1], noise_uv=5.0)
+    places = np.column_stack([np.zeros(48), depths_um])
+    binary, probe = small_recording.write(Path(folder.name), np.rint(values).astype("<i2"), places=places)
+    recording = open_recording(binary, probe=probe, sampling_frequency_hz=2000.0, reporter=Reporter())
+    return recording, folder
+
+
+def motion_of_traces(stage):
+    recording, _ = lf_recording()
+    nothing_late = np.zeros(48)
+    signal = lfp_of(recording, {(0,): np.arange(48)}, stage.parameters, nothing_late, Work())[(0,)]
+    found = stage.module.estimate(signal, (0.0, 940.0), 0.8, stage.parameters, Reporter())
+    return found.displacement_um, found.temporal_bins_s, found.spatial_bins_um
+
+
 def motion(stage):
+    if stage.method in WORK_ON_TRACES:
+        return motion_of_traces(stage)
+    if stage.method == "medicine":
+        with pytest.MonkeyPatch.context() as patch:
+            fake_medicine.install(patch)
+            return _motion(stage)
+    return _motion(stage)
+
+
+def _motion(stage):
     found = stage.module.estimate(depth_peaks(), (0.0, 800.0), 40.0, stage.parameters, Reporter())
     return found.displacement_um, found.temporal_bins_s, found.spatial_bins_um
 

@@ -20,7 +20,7 @@ PEER = {
     "nonrigid_fast_and_accurate": ("grid_convolution", "decentralized", 80.0),
     "rigid_fast": ("center_of_mass", "dredge_ap", 75.0),
 }
-NAMES = list(PEER)  # there may be others
+NAMES = [*PEER, "likelihood"]  # there may be others
 
 
 def test_the_presets_are_those_promised():
@@ -30,7 +30,7 @@ def test_the_presets_are_those_promised():
     assert all(len(presets.doc(name)) > 20 for name in presets.names())
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", PEER)
 def test_a_preset_has_the_peers_methods_and_keeps_the_channels(name):
     settings = presets.load(name).to_dict()
     localize, estimate, radius_um = PEER[name]
@@ -45,6 +45,17 @@ def test_a_preset_has_the_peers_methods_and_keeps_the_channels(name):
     kriging = {"method": "kriging", "sigma_um": 20.0, "p": 2, "border_mode": "force_extrapolate", "time": "nearest_bin"}
     assert settings["interpolate"] == {**kriging, "bad_channels": "interpolate"}
     assert settings["apply"] == {"signal": "preprocessed"}
+
+
+def test_the_default_preset_has_what_is_driftclis_own():
+    settings, peer = presets.load().to_dict(), presets.load("dredge_fast").to_dict()
+    assert settings["estimate"]["method"] == "likelihood"
+    interpolate = {"method": "gaussian_process", "border_mode": "force_extrapolate", "time": "linear"}
+    assert interpolate.items() <= settings["interpolate"].items()
+    own = ("estimate", "interpolate")
+    assert {stage: settings[stage] for stage in settings if stage not in own} == {
+        stage: peer[stage] for stage in peer if stage not in own
+    }
 
 
 def test_values_that_set_presets_apart():

@@ -115,7 +115,7 @@ class CautionOptions(TypedDict, total=False):
     ]
 
 
-class EstimateOptions(ThreadOptions, MotionOptions, total=False):
+class EstimateOptions(StreamOptions, MotionOptions, total=False):
     """Of `estimate_file`."""
 
 
@@ -173,8 +173,11 @@ def opened(
     options: RecordingOptions,
     reporter: Reporter,
     motion: Path | None = None,
+    *,
+    lf_ok: bool = False,
 ) -> Recording:
-    """The recording; where an option is not given, the facts that `motion` carries stand in."""
+    """The recording; where an option is not given, the facts that `motion` carries stand in. lf_ok: it may be the LF
+    band of a SpikeGLX run."""
     how = _given(options, RecordingOptions)
     if "sampling_frequency" in how:
         how["sampling_frequency_hz"] = how.pop("sampling_frequency")
@@ -183,7 +186,12 @@ def opened(
     if "truncated" in how:
         how["truncated_ok"] = how.pop("truncated") == "ok"
     probe = None if "probe" not in how else Path(how["probe"])
-    return open_given({**how, "path": paths_of(recording), "probe": probe}, reporter, motion)
+    return open_given({**how, "path": paths_of(recording), "probe": probe, "lf_ok": lf_ok}, reporter, motion)
+
+
+def of_files(options: RecordingOptions) -> list[str]:
+    """Names of those options that tell what a recording's file doesn't say."""
+    return [name for name in RecordingOptions.__annotations__ if options.get(name)]
 
 
 def work_of(options: Mapping[str, object], reporter: Reporter) -> Work:

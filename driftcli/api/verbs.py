@@ -27,6 +27,7 @@ from driftcli.api.options import (
     in_words,
     listed,
     named,
+    of_files,
     opened,
     paths_of,
     settings_of,
@@ -57,9 +58,10 @@ from driftcli.workflow import info as informing
 from driftcli.workflow import plot as plotting
 from driftcli.workflow import run as running
 from driftcli.workflow import verify as verifying
-from driftcli.workflow.given import settings_after
+from driftcli.workflow.estimate_traces import estimate_traces, refuse_for_peaks, refuse_for_traces
+from driftcli.workflow.given import is_peaks, settings_after, settings_of_source
 from driftcli.workflow.outputs import outputs_of
-from driftcli.workflow.steps import BEFORE_APPLY, DETECT_STAGES
+from driftcli.workflow.steps import BEFORE_APPLY, DETECT_STAGES, works_on_traces
 from driftcli.workflow.work import ASSESSMENT, MOTION, PEAKS
 
 if TYPE_CHECKING:
@@ -98,6 +100,8 @@ def run(
     folder = running.default_folder(paths_of(recording)[0]) if out is None else Path(out)
     source, form = opened(recording, options, told), form_of(options)
     work = work_of(options, told)
+    if works_on_traces(settings):
+        form = running.without_peaks(form, settings, work)
     facts = plotting.with_pictures(
         folder, form.report, work, lambda: running.run(source, settings, folder, work, **vars(form))
     )
@@ -238,7 +242,8 @@ def estimate_file(
     """Estimate the motion of each shank from a file of peaks: motion.h5. Needs no recording.
 
     peaks: path of peaks.h5, or of an .npz with `time_s` (N,) in s, `depth_um` (N,) in µm, `amplitude_uv` (N,) in µV.
-    out: path of the motion; by default motion.h5 beside the peaks.
+        With a preset that works on the local field potential, that of a recording, for which its options are.
+    out: path of the motion; by default motion.h5 beside the peaks, or in rec.driftcli beside rec.bin.
     preset, changes: as in `run`; by default the preset that the peaks were found with.
     span_um: lowest and highest depth that the probe spans in µm, for an .npz; by default those of the peaks.
     ignore_mask: use peaks in times that `detect` left out, for what it found there or as it was told to.
@@ -247,12 +252,22 @@ def estimate_file(
     UsageError for changes of what was done before and for an estimate that needs more memory than it may, and
     OutputError for an output that exists or can't be written.
     """
-    told, path = Told(options.get("reporter")), Path(peaks)
-    if path.suffix.lower() == ".npz":
-        settings = settings_of(preset, changes_of(changes))
-    else:
-        settings = settings_after(path, "peaks", DETECT_STAGES, named(preset), changes_of(changes))
-    target, form = path.with_name(MOTION) if out is None else Path(out), form_of(options)
+    told, path, form = Told(options.get("reporter")), Path(peaks), form_of(options)
+    settings = settings_of_source(path, named(preset), changes_of(changes))
+    if not is_peaks(path):
+        refuse_for_traces(settings, span_um, ignore_mask)
+        target = running.default_folder(path) / MOTION if out is None else Path(out)
+        facts = estimate_traces(
+            opened(path, options, told, lf_ok=True),
+            settings,
+            target,
+            work_of(options, told),
+            shanks=form.shanks,
+            exclude_times=form.exclude_times,
+        )
+        return MotionResult(path=target, facts=facts, messages=told.messages)
+    refuse_for_peaks(of_files(options))
+    target = path.with_name(MOTION) if out is None else Path(out)
     facts = estimating.estimate(
         path,
         settings,
@@ -456,7 +471,10 @@ class SimulationOptions(TypedDict, total=False):
     duration_s: float
     num_channels: int
     num_units: int
+    depths: Literal["uniform", "bimodal"]
+    cells: Literal["monopole", "dipole"]
     firing_rate_hz: float
+    rates: Literal["homogeneous", "modulated"]
     noise_uv: float
     slow_uv: float
     sampling_frequency_hz: float
@@ -464,6 +482,7 @@ class SimulationOptions(TypedDict, total=False):
     drift: Literal["none", "zigzag", "bumps", "random_walk"]
     drift_um: float
     period_s: float
+    bump_jitter: float
     non_rigid_gradient: float
     t_start_s: float
     seed: int
@@ -486,13 +505,17 @@ def simulate(
         duration_s: length in s.
         num_channels: contacts, as on a Neuropixels 1.0.
         num_units: units along the probe.
+        depths: of the units, 'uniform' or 'bimodal'.
+        cells: units as 'monopole' or 'dipole'.
         firing_rate_hz: mean rate of the units.
+        rates: over time, 'homogeneous' or 'modulated'.
         noise_uv, slow_uv: standard deviation of the noise, and size of the slow potentials, in µV.
         sampling_frequency_hz: samples per second.
         gain_to_uv: µV per count.
         drift: 'zigzag', 'bumps', 'random_walk' or 'none'.
         drift_um: range of the displacement at the tip, in µm.
         period_s: of the zigzag, and pace of bumps and walk, in s.
+        bump_jitter: by which share times between bumps differ from their mean.
         non_rigid_gradient: by which share the top moves less than the tip; 0 is rigid.
         t_start_s: when the drift begins, in s.
         seed: another seed, another recording.

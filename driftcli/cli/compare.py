@@ -35,8 +35,8 @@ def compare(
     """Draw several runs on one recording side by side, as to choose a preset: peaks, motions, scores, run times.
 
     Examples:
-        driftcli compare rigid_fast dredge_fast dredge
-        driftcli compare rigid_fast dredge_fast --out presets.png
+        driftcli compare rigid_fast likelihood dredge
+        driftcli compare rigid_fast likelihood --out presets.png
     """
     from driftcli.workflow.compare import compare
 

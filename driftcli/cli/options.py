@@ -85,18 +85,10 @@ def _default(field: Field[Any]) -> Any:
     return inspect.Parameter.empty if field.default is MISSING else field.default
 
 
-@dataclass(frozen=True)
-class RecordingOptions:
-    """Which recording, and what its file doesn't say itself."""
+@dataclass(frozen=True, kw_only=True)
+class FileOptions:
+    """What the file of a recording doesn't say itself."""
 
-    recording: Annotated[
-        list[Path],
-        typer.Argument(
-            help="Raw binary (samples x channels), or the .ap.bin of a SpikeGLX pair; .cbin of either. Several files "
-            "of one run, in order of time, are one recording.",
-            show_default=False,
-        ),
-    ]
     probe: Annotated[
         Path | None,
         typer.Option(help="Probe file: probeinterface JSON or .prb. SpikeGLX needs none.", rich_help_panel=_RECORDING),
@@ -147,15 +139,10 @@ class RecordingOptions:
         typer.Option(help="A file that was cut off: refuse it, or take what is there.", rich_help_panel=_RECORDING),
     ] = "refuse"
 
-    @property
-    def first(self) -> Path:
-        """The file, or the first of several, after which outputs are called."""
-        return self.recording[0]
-
-    def how(self) -> dict[str, Any]:
+    def how_to_open(self, recording: list[Path]) -> dict[str, Any]:
         """What `open_recording` is to be told, with files named from the root."""
         return {
-            "path": [path.absolute() for path in self.recording],
+            "path": [path.absolute() for path in recording],
             "probe": None if self.probe is None else self.probe.absolute(),
             "num_channels": self.num_channels,
             "sampling_frequency_hz": self.sampling_frequency,
@@ -169,12 +156,49 @@ class RecordingOptions:
             "truncated_ok": self.truncated == "ok",
         }
 
-    def open(self, console: Console, motion: Path | None = None) -> Recording:
-        """Open the recording; where an option is not given, the facts that `motion` carries stand in."""
+    def opened(
+        self, recording: list[Path], console: Console, motion: Path | None = None, *, lf_ok: bool = False
+    ) -> Recording:
+        """Open the recording; where an option is not given, the facts that `motion` carries stand in.
+
+        lf_ok: it may be the LF band of a SpikeGLX run.
+        """
         from driftcli.workflow.given import open_given
 
-        paths = {"path": self.recording, "probe": self.probe}  # as the user calls them in what is told
-        return open_given({**self.how(), **paths}, console, motion)
+        paths = {"path": recording, "probe": self.probe}  # as the user calls them in what is told
+        return open_given({**self.how_to_open(recording), **paths, "lf_ok": lf_ok}, console, motion)
+
+    def named(self) -> list[str]:
+        """The options that are given."""
+        given = [field.name for field in fields(FileOptions) if getattr(self, field.name) != field.default]
+        return [f"--{name.replace('_', '-')}" for name in given]
+
+
+@dataclass(frozen=True)
+class RecordingOptions(FileOptions):
+    """Which recording, and what its file doesn't say itself."""
+
+    recording: Annotated[
+        list[Path],
+        typer.Argument(
+            help="Raw binary (samples x channels), or the .ap.bin of a SpikeGLX pair; .cbin of either. Several files "
+            "of one run, in order of time, are one recording.",
+            show_default=False,
+        ),
+    ]
+
+    @property
+    def first(self) -> Path:
+        """The file, or the first of several, after which outputs are called."""
+        return self.recording[0]
+
+    def how(self) -> dict[str, Any]:
+        """What `open_recording` is to be told, with files named from the root."""
+        return self.how_to_open(self.recording)
+
+    def open(self, console: Console, motion: Path | None = None) -> Recording:
+        """Open the recording; where an option is not given, the facts that `motion` carries stand in."""
+        return self.opened(self.recording, console, motion)
 
 
 @dataclass(frozen=True)

@@ -63,12 +63,15 @@ def run(
     settings = preset.with_bad_channels_out(form.bad_channels_out).settings()
     from driftcli.workflow import run as workflow
     from driftcli.workflow.plot import with_pictures
+    from driftcli.workflow.steps import works_on_traces
 
     with options.console() as console:
         recording = source.open(console)
         folder = out or workflow.default_folder(source.first)
         work = options.work(console)
         wanted = form.form()
+        if works_on_traces(settings):
+            wanted = workflow.without_peaks(wanted, settings, work)
 
         def here() -> dict[str, dict[str, Any]]:
             return workflow.run(recording, settings, folder, work, **vars(wanted))

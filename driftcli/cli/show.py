@@ -27,13 +27,16 @@ def summary_rows(facts: Mapping[str, Facts], duration_s: float | None = None) ->
 
 
 def motion_rows(counts: Facts) -> dict[str, str]:
-    """Of a motion: its bins, and how far the tissue moved."""
+    """Of a motion: its bins, how far the tissue moved, and how uncertain that is where the method tells it."""
     shanks = counts.get("shanks", 1)
     bins = [count_of(counts["spatial_windows"], "spatial window"), count_of(counts["temporal_bins"], "temporal bin")]
     rows = {"motion": (f"{count_of(shanks, 'shank')}, " if shanks > 1 else "") + " × ".join(bins)}
     if "displacement_um" in counts:
         low, high = counts["displacement_um"]
         rows["displacement"] = f"{low:+.1f} to {high:+.1f} µm"
+    if "deviation_um" in counts:
+        deviation_um = counts["deviation_um"]
+        rows["deviation"] = f"{deviation_um['median']:.2f} µm in the median, {deviation_um['largest']:.2f} µm at most"
     return rows
 
 

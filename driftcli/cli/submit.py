@@ -6,7 +6,7 @@ import os
 import shlex
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,7 +15,7 @@ import typer
 from driftcli.cli import apply, assess, detect, estimate, merge, plot, run
 from driftcli.cli.arguments import arguments_for, values_of
 from driftcli.cli.console import Console
-from driftcli.cli.options import FormOptions, PresetOptions, RecordingOptions, StreamOptions, grouped
+from driftcli.cli.options import FileOptions, FormOptions, PresetOptions, RecordingOptions, StreamOptions, grouped
 from driftcli.cli.run import Out
 from driftcli.units import count_of
 
@@ -224,11 +224,11 @@ class _Asked:
 
         peaks, motion = folder / PEAKS, folder / MOTION
         recording, resume = {"recording": self.source.recording}, {"resume": True}
-        known = {"preset", "changes", "exclude_times"}
+        known, of_files = {"preset", "changes", "exclude_times"}, {field.name for field in fields(FileOptions)}
         commands = {
             "detect": self._verb("detect", detect.command, {**recording, "out": peaks, **resume}),
             "merge": self._verb("merge", merge.command, {"out": peaks, **resume}),
-            "estimate": self._verb("estimate", estimate.command, {"peaks": peaks, **resume}, known),
+            "estimate": self._verb("estimate", estimate.command, {"peaks": peaks, **resume}, known | of_files),
             "apply": self._verb(
                 "apply", apply.command, {**recording, "motion": motion, "out": corrected, **resume}, known
             ),

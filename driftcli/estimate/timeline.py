@@ -10,7 +10,7 @@ recording without breaks and masked bins is left as it is.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from driftcli.errors import InputError
 from driftcli.estimate.histogram import temporal_bins
-from driftcli.model import DepthPeaks, Motion
+from driftcli.model import DepthPeaks, DepthTraces, Motion
 
 _EMPTY = 8  # bins between two files, and at most in place of masked ones: twice the reach of a Gaussian of one bin
 _ROUNDING = 1e-9  # of a bin: peaks stay so far from its end, which sums must not round them up to
@@ -83,6 +83,17 @@ class Timeline:
         """How many stretches have no bin that is kept: they get the motion that is known around them."""
         return len(self.stretches_s) - len(np.unique(self.stretch_of[self.kept]))
 
+    def take_bins(self, traces: DepthTraces) -> DepthTraces:
+        """The rows of bins that are kept, on the timeline, with rows of 0 where there is nothing.
+
+        traces: a row for each bin of the recording.
+        """
+        if self.is_whole:
+            return traces
+        values = np.zeros((self.place[self.kept][-1] + 1, traces.values.shape[1]), np.float32)
+        values[self.place[self.kept]] = traces.values[self.kept]
+        return replace(traces, values=values)
+
     def take(self, peaks: DepthPeaks) -> DepthPeaks:
         """The peaks that are not masked and in a bin that is kept, at their times on the timeline."""
         wanted = ~_in_spans(peaks.time_s, self.masked_s)
@@ -101,15 +112,21 @@ class Timeline:
         if self.is_whole:
             return motion
         centres_s = (self.starts_s + self.ends_s) / 2
-        displacement_um = np.empty((len(centres_s), motion.displacement_um.shape[1]))
+        displacement_um = self._laid_out(motion.displacement_um, centres_s)
+        deviation_um = None if motion.deviation_um is None else self._laid_out(motion.deviation_um, centres_s)
+        return Motion(displacement_um, centres_s, motion.spatial_bins_um, self.stretches_s[1:], deviation_um)
+
+    def _laid_out(self, values: NDArray[np.float64], centres_s: NDArray[np.float64]) -> NDArray[np.float64]:
+        """(B, W) values of all bins of the recording, from those of the timeline."""
+        laid_out = np.empty((len(centres_s), values.shape[1]))
         for stretch in range(len(self.stretches_s)):
             here = self.stretch_of == stretch
             known = self.kept & here
             known = known if known.any() else self.kept  # nothing is known of this stretch: what is known around it
-            values = motion.displacement_um[self.place[known]]
+            of_known = values[self.place[known]]
             for window in range(values.shape[1]):
-                displacement_um[here, window] = np.interp(centres_s[here], centres_s[known], values[:, window])
-        return Motion(displacement_um, centres_s, motion.spatial_bins_um, self.stretches_s[1:])
+                laid_out[here, window] = np.interp(centres_s[here], centres_s[known], of_known[:, window])
+        return laid_out
 
 
 def _no_bin(bin_s: float, long_files: bool) -> InputError:

@@ -65,6 +65,9 @@ def write_motion(
             schema.put(group, "displacement_um", motion.displacement_um, "um", described)
             schema.put(group, "temporal_bins_s", motion.temporal_bins_s, "s", "centres of the temporal bins")
             schema.put(group, "spatial_bins_um", motion.spatial_bins_um, "um", "centres of the spatial windows")
+            if motion.deviation_um is not None:
+                described = "standard deviation of the displacement, as the estimate has it"
+                schema.put(group, "deviation_um", motion.deviation_um, "um", described)
             if len(motion.steps_s):
                 schema.put(group, "steps_s", motion.steps_s, "s", "times at which the motion may step: files begin")
 
@@ -73,11 +76,11 @@ def read_motion(path: Path, *, every_bin: bool = True) -> MotionFile:
     """Read `motion.h5`. Raises InputError when the file is not what it should be.
 
     every_bin: False for work that needs no more than what the motion is at any time. Of a shank with more than a
-        million values, which a recording in bins as estimates have them does not reach, neighbouring bins shorter than
-        any real one are then joined where one displacement is within 0.02 µm of all of them: the first and the last of
-        them stay, with that displacement. Both lookups thus stay within 0.02 µm of the whole motion at any time, and
-        memory grows with how far the motion goes and no longer with how finely it was sampled. Only noise that goes
-        further than that from each bin to the next has as many bins as before.
+        million values, neighbouring bins that are equal or shorter than peaks can tell apart are then joined where one
+        displacement is within 0.02 µm of all of them: the first and the last of them stay, with that displacement, and
+        without deviations. Both lookups thus stay within 0.02 µm of the whole motion at any time, and memory grows with
+        how far the motion goes and no longer with how finely it was sampled. Only noise that goes further than that
+        from each bin to the next has as many bins as before.
     """
     with schema.opened(path, "motion") as file:
         there = (name for name in file if isinstance(name, str))  # others are not even Unicode
@@ -129,6 +132,7 @@ class _Arrays(NamedTuple):
     temporal_bins_s: h5py.Dataset
     spatial_bins_um: NDArray[np.float64]
     steps_s: NDArray[np.float64]
+    deviation_um: h5py.Dataset | None
 
     @classmethod
     def of(cls, group: h5py.Group) -> _Arrays:
@@ -136,13 +140,16 @@ class _Arrays(NamedTuple):
         temporal_bins_s = checked.dataset(group, "temporal_bins_s", checked.NUMBERS, 1)
         spatial_bins_um = checked.array(group, "spatial_bins_um", checked.NUMBERS, 1, float)
         steps_s = checked.array(group, "steps_s", checked.NUMBERS, 1, float) if "steps_s" in group else np.empty(0)
+        deviation_um = None
+        if "deviation_um" in group:
+            deviation_um = checked.dataset(group, "deviation_um", checked.NUMBERS, 2)
         if displacement_um.shape != temporal_bins_s.shape + spatial_bins_um.shape:
             shape = temporal_bins_s.shape + spatial_bins_um.shape
             raise InputError(
                 f"a motion of shape {displacement_um.shape} does not fit bins of shape {shape}",
                 "estimate the motion again",
             )
-        return cls(displacement_um, temporal_bins_s, spatial_bins_um, steps_s)
+        return cls(displacement_um, temporal_bins_s, spatial_bins_um, steps_s, deviation_um)
 
 
 def _whole(arrays: _Arrays) -> Motion:
@@ -150,7 +157,8 @@ def _whole(arrays: _Arrays) -> Motion:
         arrays.displacement_um[()].astype(float),
         arrays.temporal_bins_s[()].astype(float),
     )
-    return Motion(displacement_um, temporal_bins_s, arrays.spatial_bins_um, arrays.steps_s)
+    deviation_um = None if arrays.deviation_um is None else arrays.deviation_um[()].astype(float)
+    return Motion(displacement_um, temporal_bins_s, arrays.spatial_bins_um, arrays.steps_s, deviation_um)
 
 
 def _joined(arrays: _Arrays) -> Motion:

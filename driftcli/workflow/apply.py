@@ -21,7 +21,7 @@ from driftcli.store.motion import MotionFile, read_motion, without_motion
 from driftcli.workflow.assess import default_assessment
 from driftcli.workflow.contacts import describe_labels, labels_of, tell_of_labels
 from driftcli.workflow.corrector import Corrector
-from driftcli.workflow.fit import offset, require_fit, tell_of_joined_bins
+from driftcli.workflow.fit import of_any_band, offset, require_fit, tell_of_joined_bins
 from driftcli.workflow.identity import checksum_of
 from driftcli.workflow.journal import Journal, count_blocks
 from driftcli.workflow.memory import within_memory
@@ -69,6 +69,7 @@ def apply(
     check_outputs(outputs.files, inputs.values())
     work = within_memory(work, recording, dtype)
     file = read_motion(motion_path, every_bin=False)
+    file = of_any_band(facts_of(recording), file)
     require_fit(facts_of(recording), file, "the recording")
     tell_of_joined_bins(file, work.reporter)
     first = outputs.binaries[0].binary

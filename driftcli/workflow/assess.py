@@ -24,7 +24,7 @@ from driftcli.workflow.identity import checksum_of
 from driftcli.workflow.outdated import tell_of_outdated
 from driftcli.workflow.place import begin, kept_from_before
 from driftcli.workflow.runlog import RunLog
-from driftcli.workflow.steps import ESTIMATE_STAGES
+from driftcli.workflow.steps import ESTIMATE_STAGES, refuse_traces
 from driftcli.workflow.work import ASSESSMENT, MOTION, Work, check_outputs
 
 ESTIMATES = 3  # of each shank: of two halves of the peaks, and of the corrected ones
@@ -52,6 +52,7 @@ def assess(
     UsageError for estimates that need more memory than they may.
     """
     check_outputs([out], [source, motion_path])
+    refuse_traces(settings, "assess", "give --preset with one that does, as the one that the peaks were made for")
     file = read_motion(motion_path)
     peaks = _opened(source, motion_path, file, span_um)
     inputs = {"peaks": source, "motion": motion_path}

@@ -6,10 +6,10 @@ it is. What is interpolated follows a made-up motion with another displacement i
 go nowhere, so what the disk takes to write them is not in it.
 
 Time of the estimate: that of the real method on the peaks of those blocks, repeated to fill some hundred temporal bins,
-then twice as many, and so on until that takes half a second. Where a recording has more bins, a time of
-`a * bins + b * bins * (bins they are compared with)` is drawn through the last two. The bins compared with are all, or
-those within the method's `time_horizon_s`. The verdict takes three more estimates. Of pictures it is what they took
-elsewhere.
+then twice as many, and so on until that takes half a second longer than a single bin does. Where a recording has more
+bins, a time of `c + a * bins + b * bins * (bins they are compared with)` is drawn through the last two; c is that of
+the single bin, as some methods have work to do that doesn't grow. The bins compared with are all, or those within the
+method's `time_horizon_s`. The verdict takes three more estimates. Of pictures it is what they took elsewhere.
 
 Memory: what this process took at most while it did that, and what the estimate is predicted to take.
 """
@@ -298,15 +298,16 @@ class _Estimate:
         """That of one shank."""
         wanted = len(temporal_bins(self.duration_s, self.bin_s)) - 1
         bins, before_s = _BINS, 0.0
+        one_s = self._seconds_of_bins(group, 1, jobs) if bins < wanted else 0.0
         while bins < wanted:
-            seconds = self._seconds_of_bins(group, bins, jobs)
+            seconds = max(self._seconds_of_bins(group, bins, jobs) - one_s, 0.0)
             if before_s and seconds > _LONG_ENOUGH_S:
-                return self._beyond(wanted, bins, before_s, seconds)
+                return one_s + self._beyond(wanted, bins, before_s, seconds)
             bins, before_s = 2 * bins, seconds
         return self._seconds_of_bins(group, wanted, jobs)
 
     def _beyond(self, wanted: int, bins: int, half_s: float, whole_s: float) -> float:
-        """Time of `wanted` bins, from those of `bins` and half as many."""
+        """Time of `wanted` bins, from those of `bins` and half as many, all beside what a single bin takes."""
         horizon_s = self.stage.parameters.model_dump().get("time_horizon_s")
 
         def pairs(count: int) -> float:

@@ -9,12 +9,24 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from driftcli.errors import InputError, UsageError
 from driftcli.estimate.timeline import Timeline
 from driftcli.mask.exclude import mask_of_text
 from driftcli.mask.spans import merged, shares, union
-from driftcli.model import GOOD, LARGEST_TIME_S, DepthPeaks, Geometry, Mask, Motion, RecordingFacts, Settings, Stage
+from driftcli.model import (
+    GOOD,
+    LARGEST_TIME_S,
+    DepthPeaks,
+    DepthTraces,
+    Geometry,
+    Mask,
+    Motion,
+    RecordingFacts,
+    Settings,
+    Stage,
+)
 from driftcli.recording.recording import Recording
 from driftcli.reporter import Reporter
 from driftcli.store.motion import write_motion
@@ -25,7 +37,7 @@ from driftcli.workflow.identity import checksum_of
 from driftcli.workflow.outdated import tell_of_outdated
 from driftcli.workflow.place import begin, kept_from_before
 from driftcli.workflow.runlog import RunLog, describe_motions, tell_of_mask
-from driftcli.workflow.steps import ESTIMATE_STAGES
+from driftcli.workflow.steps import ESTIMATE_STAGES, refuse_traces, works_on_traces
 from driftcli.workflow.work import Work, check_outputs
 
 # What the program takes before it has read anything: Python, the libraries, the compiled kernels.
@@ -46,6 +58,26 @@ class ShankPeaks:
     span_um: Span
     count: int
     read: Callable[[], DepthPeaks]
+
+    def on(self, timeline: Timeline) -> DepthPeaks:
+        """What the method is given."""
+        return timeline.take(self.read())
+
+
+@dataclass(frozen=True)
+class ShankTraces:
+    """The same of an estimate that works on traces; count: their depths."""
+
+    span_um: Span
+    traces: DepthTraces
+
+    @property
+    def count(self) -> int:
+        return len(self.traces.depths_um)
+
+    def on(self, timeline: Timeline) -> DepthTraces:
+        """What the method is given."""
+        return timeline.take_bins(self.traces)
 
 
 @dataclass(frozen=True)
@@ -105,6 +137,7 @@ def estimate(
     UsageError for a span where the contacts say it and for an estimate that needs more memory than it may.
     """
     check_outputs([out], [source])
+    refuse_traces(settings, "an estimate of such a file", "give the recording, or another --preset")
     peaks = open_source(source, span_um, shanks)
     peaks, excluded = peaks.excluding(exclude_times, ignore_mask)
     log = RunLog(
@@ -156,6 +189,7 @@ def estimate_peaks(
     duration_s: of the recording, by default until the end of the second that the last peak is in. The rest is as in
     `estimate`. Raises InputError for a duration that is no number or ends before the last peak, and as that does.
     """
+    refuse_traces(settings, "an estimate on arrays", "take another preset")
     source, _ = _of_one_shank(peaks, span_um, duration_s).excluding(exclude_times)
     if exclude_times is not None:
         tell_of_mask(source.masked_share, work.reporter)
@@ -167,7 +201,7 @@ def estimate_peaks(
 def _foreseen(peaks: Source, settings: Settings, work: Work) -> Timeline:
     """The time to work on, when it and the memory needed are told. Raises UsageError for too much of that."""
     timeline = peaks.timeline(bin_s_of(settings))
-    _tell_of_short_files(timeline, work)
+    tell_of_short_files(timeline, work)
     with_peaks = [(shank.span_um, shank.count) for shank in peaks.shanks.values() if shank.count]
     if with_peaks:
         needed = Memory.of(with_peaks, timeline.duration_s, settings["estimate"], work.jobs)
@@ -175,7 +209,7 @@ def _foreseen(peaks: Source, settings: Settings, work: Work) -> Timeline:
     return timeline
 
 
-def _tell_of_short_files(timeline: Timeline, work: Work) -> None:
+def tell_of_short_files(timeline: Timeline, work: Work) -> None:
     if timeline.unknown_stretches:
         files = f"{timeline.unknown_stretches} of {len(timeline.stretches_s)} files"
         work.reporter.message(
@@ -233,6 +267,8 @@ def foresee_memory(recording: Recording, settings: Settings, work: Work, shanks:
 
     Raises UsageError if that alone is more than there may be, or than the method ever takes.
     """
+    if works_on_traces(settings):  # told when it begins
+        return
     stage, spans_um = settings["estimate"], spans_um_of(recording.geometry, shanks).values()
     duration_s = worked_s(recording, settings)
     least = Memory.of([(span_um, 0) for span_um in spans_um], duration_s, stage, work.jobs)
@@ -300,14 +336,19 @@ def _used(facts: RecordingFacts) -> Geometry:
 
 def spans_um_of(geometry: Geometry, shanks: Shanks) -> dict[tuple[int, ...], Span]:
     """Lowest and highest depth of the contacts of each shank, or of all together."""
-    each = dict(geometry.each_shank())
-    groups = [tuple(each)] if shanks == "together" else [(shank,) for shank in each]
-    depths = {group: geometry.depths_um[np.concatenate([each[shank] for shank in group])] for group in groups}
+    depths = {group: geometry.depths_um[contacts] for group, contacts in groups_of(geometry, shanks).items()}
     return {group: (float(depth.min()), float(depth.max())) for group, depth in depths.items()}
 
 
+def groups_of(geometry: Geometry, shanks: Shanks) -> dict[tuple[int, ...], NDArray[np.int64]]:
+    """The contacts of each shank, or of all together, by index."""
+    each = dict(geometry.each_shank())
+    groups = [tuple(each)] if shanks == "together" else [(shank,) for shank in each]
+    return {group: np.concatenate([each[shank] for shank in group]) for group in groups}
+
+
 def estimate_shanks(
-    shanks: Mapping[tuple[int, ...], ShankPeaks], timeline: Timeline, settings: Settings, work: Work
+    shanks: Mapping[tuple[int, ...], ShankPeaks | ShankTraces], timeline: Timeline, settings: Settings, work: Work
 ) -> dict[int, Motion]:
     """The motion of each shank; one without peaks stands still, unless none has any."""
     stage = settings["estimate"]
@@ -321,7 +362,7 @@ def estimate_shanks(
                 raise InputError("there are no peaks", "detect with a lower detect.detect_threshold")
             # No name for the peaks here: those of one shank must be gone before the next are read.
             motion = stage.module.estimate(
-                timeline.take(shank.read()),
+                shank.on(timeline),
                 shank.span_um,
                 timeline.duration_s,
                 stage.parameters,

@@ -14,6 +14,7 @@ from driftcli.recording.recording import Recording
 from driftcli.reporter import Reporter
 from driftcli.store.schema import read_handover
 from driftcli.workflow.runlog import describe_recording
+from driftcli.workflow.steps import DETECT_STAGES
 
 
 def open_given(how: Mapping[str, Any], reporter: Reporter, motion: Path | None = None) -> Recording:
@@ -23,6 +24,28 @@ def open_given(how: Mapping[str, Any], reporter: Reporter, motion: Path | None =
     recording = open_recording(**how, carried=carried, reporter=reporter)
     reporter.note("recording", paths=how["path"], probe=how["probe"], facts=describe_recording(recording))
     return recording
+
+
+_PEAKS = (".h5", ".hdf5", ".npz")
+_HDF5 = b"\x89HDF"
+
+
+def is_peaks(source: Path) -> bool:
+    """Whether it is a file of peaks, and not a recording: by its name, or by how it begins."""
+    if source.suffix.lower() in _PEAKS or not source.is_file():
+        return True
+    try:
+        with source.open("rb") as file:
+            return file.read(len(_HDF5)) == _HDF5
+    except OSError:  # who reads it says so
+        return True
+
+
+def settings_of_source(source: Path, preset: str | None, changes: presets.Changes) -> Settings:
+    """The preset to estimate with: that of `peaks.h5`, unless another one is named; of others the one that is named."""
+    if is_peaks(source) and source.suffix.lower() != ".npz":
+        return settings_after(source, "peaks", DETECT_STAGES, preset, changes)
+    return presets.load(preset, changes)
 
 
 def settings_after(

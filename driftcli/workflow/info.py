@@ -23,6 +23,7 @@ from driftcli.workflow.describe import describe, describe_bad, describe_probe
 from driftcli.workflow.estimate import Shanks, foresee_memory
 from driftcli.workflow.outputs import default_name, outputs_of
 from driftcli.workflow.peak_finder import Noise, PeakFinder, noise_of
+from driftcli.workflow.steps import refuse_traces
 from driftcli.workflow.stream import Span
 from driftcli.workflow.work import Work
 
@@ -45,6 +46,7 @@ def info(
 
     Raises UsageError where a run would before it begins.
     """
+    refuse_traces(settings, "info", "take another preset: what is said of the recording is the same")
     outputs_of(recording, folder / default_name(recording), dtype)
     foresee_memory(recording, settings, replace(work, reporter=Reporter()), shanks)
     labels, looked = look(recording, settings, work)

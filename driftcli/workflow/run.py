@@ -19,10 +19,12 @@ from driftcli.workflow.apply import apply
 from driftcli.workflow.assess import assess
 from driftcli.workflow.detect import detect
 from driftcli.workflow.estimate import Shanks, estimate, foresee_memory
+from driftcli.workflow.estimate_traces import estimate_traces
 from driftcli.workflow.form import Form
 from driftcli.workflow.place import begin
 from driftcli.workflow.portion import ALL_OUTPUTS, IDENTITY, final, go_on_delivering, work_folder
 from driftcli.workflow.runlog import RunLog, add_to_run_log, outputs_in_run_log
+from driftcli.workflow.steps import works_on_traces
 from driftcli.workflow.work import ASSESSMENT, MOTION, PEAKS, RUN_LOG, Work, check_outputs
 
 _BLOCK_BYTES = 512  # of which st_blocks counts
@@ -64,7 +66,9 @@ def run(
     where the estimate will need more memory than it may, however many peaks there are.
     """
     form = Form(dtype, split, compress, if_better=if_better, report=report)
-    outputs = _outputs(recording, folder, form)
+    if works_on_traces(settings):
+        form = without_peaks(form, settings, work)
+    outputs = _outputs(recording, folder, form, settings)
     check_outputs(outputs, recording.inputs.values())
     whole = folder / ALL_OUTPUTS
     log = RunLog("run", whole, recording.inputs, settings, settings.stages, work, recording=recording)
@@ -83,8 +87,13 @@ def run(
         peaks, motion = stage / PEAKS, stage / MOTION
         facts: dict[str, dict[str, Any]] = {}
         try:
-            facts["detect"] = detect(recording, settings, peaks, inside, exclude_times=exclude_times)
-            facts["estimate"] = estimate(peaks, settings, motion, inside, shanks=shanks)
+            if works_on_traces(settings):
+                facts["estimate"] = estimate_traces(
+                    recording, settings, motion, inside, shanks=shanks, exclude_times=exclude_times
+                )
+            else:
+                facts["detect"] = detect(recording, settings, peaks, inside, exclude_times=exclude_times)
+                facts["estimate"] = estimate(peaks, settings, motion, inside, shanks=shanks)
             if form.assessed:
                 facts |= _assessed(peaks, motion, settings, stage, inside, outputs, if_better=if_better)
             facts["apply"] = apply(
@@ -127,9 +136,25 @@ def taken_bytes(output: Path, work: Work, outputs: Iterable[Path] = ()) -> int:
     return sum(file.stat().st_blocks * _BLOCK_BYTES for file in there.values())
 
 
-def _outputs(recording: Recording, folder: Path, form: Form) -> list[Path]:
+def without_peaks(form: Form, settings: Settings, work: Work) -> Form:
+    """The form of a run that has no peaks: verdict and pictures are of peaks, and are told not to be there.
+
+    Raises UsageError where the correction depends on the verdict.
+    """
+    method = settings["estimate"].method
+    if form.if_better:
+        raise UsageError(
+            f"the verdict is on peaks, and the method {method} finds none", "leave --if-better away, or detect first"
+        )
+    if form.report:
+        work.reporter.message(f"no verdict and no pictures: they are of peaks, and the method {method} finds none")
+    return replace(form, report=False)
+
+
+def _outputs(recording: Recording, folder: Path, form: Form, settings: Settings) -> list[Path]:
     """All files that a run leaves but for `run.json`; the last one is the mark of a whole run."""
-    tables = [PEAKS, MOTION, *([ASSESSMENT] if form.assessed else [])]
+    peaks = [] if works_on_traces(settings) else [PEAKS]
+    tables = [*peaks, MOTION, *([ASSESSMENT] if form.assessed else [])]
     return [*(folder / name for name in tables), *reversed(form.outputs(recording, folder).files)]
 
 

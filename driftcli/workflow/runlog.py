@@ -193,9 +193,13 @@ def _by_label(labels: NDArray[np.uint8]) -> dict[str, list[int]]:
 
 
 def describe_motions(motions: Mapping[int, Motion]) -> dict[str, Any]:
-    """How finely the motions of all shanks are sampled, and how far they go."""
+    """How finely the motions of all shanks are sampled, how far they go, and how uncertain they are if that is known.
+
+    deviation_um: median and largest standard deviation, of the shanks whose method tells it.
+    """
     displacements = [motion.displacement_um for motion in motions.values()]
-    return {
+    deviations = [motion.deviation_um.ravel() for motion in motions.values() if motion.deviation_um is not None]
+    described: dict[str, Any] = {
         "temporal_bins": max(len(motion.temporal_bins_s) for motion in motions.values()),
         "spatial_windows": sum(len(motion.spatial_bins_um) for motion in motions.values()),
         "displacement_um": [
@@ -203,6 +207,13 @@ def describe_motions(motions: Mapping[int, Motion]) -> dict[str, Any]:
             round(float(max(displacement.max() for displacement in displacements)), 3),
         ],
     }
+    if deviations:
+        every_um = np.concatenate(deviations)
+        described["deviation_um"] = {
+            "median": round(float(np.median(every_um)), 3),
+            "largest": round(float(every_um.max()), 3),
+        }
+    return described
 
 
 def tell_of_mask(share: Mapping[str, float], reporter: Reporter) -> None:

@@ -7,6 +7,8 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from driftcli.catalogue import WORK_ON_TRACES
+from driftcli.errors import UsageError
 from driftcli.model import GOOD, ApplyParameters, Settings
 from driftcli.recording.recording import Recording
 from driftcli.workflow.stream import Step
@@ -14,8 +16,21 @@ from driftcli.workflow.stream import Step
 PREPROCESS_STAGES = ("shift", "filter", "bad_channels", "reference")
 DETECT_STAGES = (*PREPROCESS_STAGES, "mask", "detect", "select", "localize")
 ESTIMATE_STAGES = ("estimate",)
+TRACES_STAGES = ("shift", "bad_channels", "estimate")  # of an estimate that works on traces
 BEFORE_APPLY = ("mask", "detect", "select", "localize", "estimate")
 APPLY_STAGES = (*PREPROCESS_STAGES, "interpolate", "apply")
+
+
+def works_on_traces(settings: Settings) -> bool:
+    """Whether the estimate takes the recording itself instead of its peaks."""
+    return settings["estimate"].method in WORK_ON_TRACES
+
+
+def refuse_traces(settings: Settings, verb: str, hint: str) -> None:
+    """Raise UsageError where the estimate doesn't work on peaks, as `verb` does."""
+    if works_on_traces(settings):
+        method = settings["estimate"].method
+        raise UsageError(f"the method {method} works on a recording and not on peaks, as {verb} does", hint)
 
 
 def preprocess_steps(settings: Settings, recording: Recording, labels: NDArray[np.uint8] | None = None) -> list[Step]:

@@ -24,6 +24,7 @@ from driftcli.workflow.portion import portions_of, work_folder
 from driftcli.workflow.run import default_folder, needed_bytes, taken_bytes
 from driftcli.workflow.shard import in_words
 from driftcli.workflow.slurm import Filled, Job, Needs, time_limit
+from driftcli.workflow.steps import refuse_traces
 from driftcli.workflow.work import ASSESSMENT, MOTION, PEAKS, Work, check_outputs
 
 DEFAULT_CPUS = 4
@@ -38,6 +39,7 @@ _LEAST_S = 600.0
 _UNKNOWN_ESTIMATE_S = 3600.0  # where the blocks that were tried hold too few peaks to tell
 _PEAKS_IN_MEMORY = 3  # times their size, where merge selects among them
 _MOST_TOLD = 8
+_SHARED, _ALONE = "work that is shared out", "driftcli run on one machine"
 RECORDING, FOLDER = Filled("$recording"), Filled("$folder")
 """What the command of a task for a recording of a list has for its names."""
 
@@ -123,6 +125,7 @@ def cost_to_ask_for(
     recording: Recording, settings: Settings, folder: Path, work: Work, wanted: Wanted, form: Form
 ) -> Cost:
     """The cost, which isn't looked for where the user says all that depends on it."""
+    refuse_traces(settings, _SHARED, _ALONE)
     if wanted.time is not None and wanted.memory is not None:
         return Cost()
     tried = replace(work, jobs=wanted.cpus or DEFAULT_CPUS)
@@ -131,6 +134,7 @@ def cost_to_ask_for(
 
 def check_shards(recording: Recording, settings: Settings, folder: Path, work: Work, shards: int, form: Form) -> None:
     """Raise now what the jobs would raise after hours in the queue."""
+    refuse_traces(settings, _SHARED, _ALONE)
     outputs = form.outputs(recording, folder)
     peaks, first = folder / PEAKS, outputs.binaries[0].binary
     tables = [folder / name for name in ((MOTION, ASSESSMENT) if form.assessed else (MOTION,))]

@@ -29,7 +29,7 @@ from driftcli.store.motion import read_motion, without_motion
 from driftcli.store.peaks import joined_peaks, peaks_in_pieces, read_peaks
 from driftcli.workflow.corrector import Corrector
 from driftcli.workflow.findings import Entry, Finding
-from driftcli.workflow.fit import offset, require_fit
+from driftcli.workflow.fit import of_any_band, offset, require_fit
 from driftcli.workflow.machine import cpu_type, versions
 from driftcli.workflow.outputs import outputs_of
 from driftcli.workflow.peak_finder import Noise, PeakFinder, rows_in
@@ -150,6 +150,7 @@ def _check_corrected(entry: Entry, places: int, rng: np.random.Generator, work: 
     file = read_motion(motion_path, every_bin=False)
     file = file if facts.get("corrected", True) else without_motion(file)
     recording = _reopened(entry, file.facts)
+    file = of_any_band(facts_of(recording), file)
     require_fit(facts_of(recording), file, "the recording")
     settings = presets.resolve(file.preset | facts["preset"])
     dtype, begins_at = np.dtype(options["dtype"]), offset(facts_of(recording), file)

@@ -24,6 +24,7 @@ from driftcli.workflow.stream import blocks_of
 from driftcli.workflow.verify_files import Binary, binaries_of
 
 CONTENT = "content"
+_OF_SOURCE = ("peaks", "depths", "samples")  # counts of what a motion was estimated from
 
 
 def input_check(name: str) -> str:
@@ -151,7 +152,7 @@ def _motion_faults(entry: Entry) -> Iterator[str]:
     yield from _time_faults(file)
     yield from _preset_faults(file.preset, facts["preset"])
     if facts["verb"] == "estimate":
-        counts = {key: value for key, value in facts["counts"].items() if key != "peaks"}
+        counts = {key: value for key, value in facts["counts"].items() if key not in _OF_SOURCE}
         yield from _different("motion", describe_motions(file.motions), counts)
 
 

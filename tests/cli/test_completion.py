@@ -76,12 +76,12 @@ def test_the_line_of_a_preset_is_the_doc_it_begins_with():
         ("driftcli run --preset ", presets.names()),
         ("driftcli run rec.bin --preset nonr", ["nonrigid_accurate", "nonrigid_fast_and_accurate"]),
         ("driftcli presets show ki", ["kilosort_like"]),
-        ("driftcli run --preset = dre", ["dredge", "dredge_fast"]),  # as bash cuts --preset=dre
+        ("driftcli run --preset = dre", ["dredge", "dredge_fast", "dredge_lfp"]),  # as bash cuts --preset=dre
         ("driftcli run --set ", [f"{stage}." for stage in STAGES]),
         ("driftcli detect --set lo", None),
         ("driftcli run --set select.method = ", ["all", "uniform", "smart_sampling_amplitudes"]),
-        ("driftcli run --set estimate.rigid = t", ["true"]),
-        ("driftcli run --set = estimate.rigid = t", ["true"]),
+        ("driftcli run --preset dredge --set estimate.rigid = t", ["true"]),
+        ("driftcli run --preset = dredge --set = estimate.rigid = t", ["true"]),
         ("driftcli run --bad-channels-out ", ["interpolate", "keep", "zero"]),
         ("driftcli run rec", [""]),  # so that the shell offers files
     ],
@@ -168,7 +168,7 @@ def test_words_that_bash_cut_are_joined(cut, whole, before):
 
 def test_a_tab_writes_no_log(asked, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert asked("bash", "driftcli run --log new.log --preset dredge_") == ["dredge_fast"]
+    assert asked("bash", "driftcli run --log new.log --preset dredge_f") == ["dredge_fast"]
     assert asked("bash", "driftcli --version ru") == ["run"]
     assert not list(tmp_path.iterdir())
 
@@ -232,7 +232,7 @@ def test_a_real_bash_completes(path, tmp_path):
         for line, completed in (
             ("driftcli run --preset dredge_f\t", "dredge_fast "),
             ("driftcli run --set select.method=un\t", "select.method=uniform "),
-            ("driftcli run --set=estimate.rig\t", "id="),
+            ("driftcli run --preset=dredge --set=estimate.rig\t", "id="),
             ("driftcli run rec\t", "recording.bin "),
         ):
             shown = bash.typed(line, completed) + bash.typed("|", "|")

@@ -58,6 +58,13 @@ def test_one_verb_without_a_recording_tells_its_time():
     assert rows["time"] == "0.5 s"
 
 
+def test_how_uncertain_a_motion_is_is_told_beside_how_far_it_goes():
+    told = {**ESTIMATE["counts"], "deviation_um": {"median": 0.3126, "largest": 12.0}}
+    rows = motion_rows(told)
+    assert list(rows) == ["motion", "displacement", "deviation"]
+    assert rows["deviation"] == "0.31 µm in the median, 12.00 µm at most"
+
+
 def test_a_clean_recording_has_no_rows_of_what_is_wrong():
     clean = DETECT | {"bad_channels": {}, "mask": {"share": {"gap": 0.0, "any": 0.0}}}
     assert list(summary_rows({"detect": clean}, 10.0)) == ["peaks", "time", "files"]

@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from driftcli.errors import UsageError
-from driftcli.estimate import decentralized, dredge_ap, iterative_template
+from driftcli.estimate import decentralized, dredge_ap, iterative_template, likelihood
 from driftcli.model import DepthPeaks
 from driftcli.reporter import Reporter
 from oracles import drift
@@ -82,10 +82,31 @@ LONG = {
         1,
         {"rigid": True, "bin_um": 2.0, "max_displacement_um": 4.0, "time_horizon_s": 20.0},
     ),
+    "likelihood peaks": ("likelihood", 3_000_000, 1_000.0, 1, {"rounds": 1, "time_horizon_s": 20.0}),
+    "likelihood equations": (
+        "likelihood",
+        50_000,
+        6_000.0,
+        1,
+        {"rounds": 2, "time_horizon_s": 20.0, "win_step_um": 50.0, "block_s": 10.0},
+    ),
+    # images and matches
+    "likelihood blocks": (
+        "likelihood",
+        50_000,
+        2_000.0,
+        2,
+        {"rounds": 1, "bin_s": 1.0, "block_s": 1.0, "time_horizon_s": 200.0, "depth_sigma_um": 3.0},
+    ),
     "iterative_template peaks": ("iterative_template", 3_000_000, 4_000.0, 1, {}),
     "iterative_template windows": ("iterative_template", 100_000, 30_000.0, 2, {"win_step_um": 50.0}),
 }
-MODULES = {"dredge_ap": dredge_ap, "decentralized": decentralized, "iterative_template": iterative_template}
+MODULES = {
+    "dredge_ap": dredge_ap,
+    "decentralized": decentralized,
+    "iterative_template": iterative_template,
+    "likelihood": likelihood,
+}
 
 
 def footprint(method, n_peaks, duration_s, jobs=1, parameters=None, span_um=SPAN_UM):
@@ -129,6 +150,16 @@ def test_with_a_horizon_memory_is_linear_in_the_duration(method):
     assert 3 * third.temporal_bins == day.temporal_bins
     assert day.n_bytes < 3.1 * third.n_bytes
     assert ten_days.n_bytes < 10.1 * day.n_bytes
+
+
+def test_the_memory_of_the_likelihood_is_linear_in_the_duration():
+    third, day = (footprint("likelihood", 0, days * 86_400.0) for days in (1 / 3, 1))
+    assert 2.9 * third.n_bytes < day.n_bytes < 3.1 * third.n_bytes
+    with pytest.raises(
+        UsageError, match=r"4320000 temporal bins and 11 windows takes 11 GB, more than 4 GB"
+    ) as refused:
+        footprint("likelihood", 0, 864_000.0)
+    assert "estimate.bin_s" in refused.value.hint
 
 
 def test_a_day_without_horizon_is_refused_and_one_is_asked_for():

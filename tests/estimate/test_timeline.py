@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from driftcli.errors import InputError
 from driftcli.estimate.histogram import temporal_bins
 from driftcli.estimate.timeline import Timeline
-from driftcli.model import DepthPeaks, Motion
+from driftcli.model import DepthPeaks, DepthTraces, Motion
 from oracles import timeline as oracle
 
 TICK_S = 1 / 16  # sums of such times are exact
@@ -87,8 +87,21 @@ def test_motion_is_restored_as_the_oracle_does(layout, seed):
     np.testing.assert_allclose(restored.temporal_bins_s, centres, rtol=0, atol=1e-12)
     np.testing.assert_array_equal(restored.spatial_bins_um, windows_um)
     np.testing.assert_array_equal(restored.steps_s, breaks_s)
+    assert restored.deviation_um is None
     sides = np.searchsorted(breaks_s, restored.temporal_bins_s, side="right")
     np.testing.assert_array_equal(sides, timeline.stretch_of)  # no bin is looked up on another side than its own
+
+
+@LAYOUTS
+@given(layout=layouts(), seed=st.integers(0, 1000))
+def test_deviations_are_restored_as_displacements_are(layout, seed):
+    timeline = timeline_of(layout)
+    edges_s = temporal_bins(timeline.duration_s, layout[1])
+    moved_um, deviation_um = np.random.default_rng(seed).uniform(0.1, 20, (2, len(edges_s) - 1, 2))
+    motion = Motion(moved_um, (edges_s[1:] + edges_s[:-1]) / 2, np.array([100.0, 300.0]), deviation_um=deviation_um)
+    restored = timeline.restore(motion)
+    np.testing.assert_allclose(restored.deviation_um, oracle.restore(deviation_um, *layout)[1], rtol=0, atol=1e-9)
+    np.testing.assert_allclose(restored.displacement_um, oracle.restore(moved_um, *layout)[1], rtol=0, atol=1e-9)
 
 
 @settings(deadline=None, max_examples=300)
@@ -239,3 +252,14 @@ def test_a_peak_at_the_very_end_stays_in_the_last_bin(time_s):
     timeline = Timeline.of(60.0, 1.0, np.array([30.0]), np.array([[10.0, 12.0]]))
     (taken_s,) = timeline.take(peaks_at([time_s])).time_s
     assert 67 <= taken_s < timeline.duration_s == 68
+
+
+def test_rows_of_traces_go_where_the_bins_go():
+    timeline = Timeline.of(6.0, 1.0, np.array([3.0]), np.array([[0.9, 2.0]]))
+    values = np.arange(12, dtype=np.float32).reshape(6, 2) + 1
+    taken = timeline.take_bins(DepthTraces(values, np.array([0.0, 20.0]), 1.0))
+    assert len(taken) == round(timeline.duration_s)
+    assert np.array_equal(taken.values[timeline.place[timeline.kept]], values[[0, 2, 3, 4, 5]])
+    assert np.count_nonzero(taken.values.any(axis=1)) == 5
+    whole = DepthTraces(values, np.array([0.0, 20.0]), 1.0)
+    assert Timeline.of(6.0, 1.0, NO_BREAKS, NO_SPANS).take_bins(whole) is whole

@@ -123,6 +123,42 @@ PEER = {
             "kriging_p": 2,
             "kriging_d": 2,
         },
+        "medicine": {
+            **WINDOWS,
+            "direction": "y",
+            "bin_s": 1.0,
+            "output_dir": None,
+            "plot_figures": False,
+            "motion_bound": 800,
+            "time_kernel_width": 30,
+            "activity_network_hidden_features": [256, 256],
+            "amplitude_threshold_quantile": 0.0,
+            "batch_size": 4096,
+            "training_steps": 10_000,
+            "initial_motion_noise": 0.1,
+            "motion_noise_steps": 2000,
+            "optimizer": None,
+            "learning_rate": 0.0005,
+            "epsilon": 1e-3,
+            "num_depth_bins": None,
+        },
+        "dredge_lfp": {
+            **WINDOWS,
+            "rigid": True,
+            "win_step_um": 800,
+            "win_scale_um": 850,
+            "direction": "y",
+            "chunk_len_s": 10.0,
+            "max_disp_um": 500,
+            "time_horizon_s": None,
+            "mincorr": 0.8,
+            "mincorr_percentile": None,
+            "mincorr_percentile_nneighbs": 20,
+            "soft": False,
+            "thomas_kw": None,
+            "xcorr_kw": None,
+            "device": None,
+        },
     },
     "interpolate": {
         "kriging": {"border_mode": "remove_channels", "sigma_um": 20.0, "p": 1},
@@ -167,7 +203,28 @@ DIFFERENT = {
             "lambda_t": (1.0, "of thomas_kw, with the default of the peer's thomas_solve"),
             "lambda_s": (1.0, "of thomas_kw, with the default of the peer's thomas_solve"),
             "eps": (1e-3, "of thomas_kw, with the default of the peer's thomas_solve"),
-        }
+        },
+        "medicine": {
+            "motion_bound_um": (800.0, "the peer's motion_bound, with its unit"),
+            "time_kernel_width_s": (30.0, "the peer's time_kernel_width, with its unit"),
+            "epsilon_s": (1e-3, "the peer's epsilon, with its unit"),
+            "num_depth_bins": (2, "the peer's None means that where it isn't rigid"),
+            "seed": (0, "two runs give the same motion"),
+        },
+        "dredge_lfp": {
+            "bin_s": (0.004, "the peer is given the signal at that rate"),
+            "freq_min_hz": (0.5, "of the band-pass in the peer's guide"),
+            "freq_max_hz": (
+                100.0,
+                "below half the rate at which the signal is sampled; the peer's resampling cuts there",
+            ),
+            "derivative": (2, "of directional_derivative in the peer's guide"),
+            "centered": (True, "of xcorr_kw, with the default of the peer's xcorr_windows"),
+            "normalized": (True, "of xcorr_kw, with the default of the peer's xcorr_windows"),
+            "lambda_t": (1.0, "of thomas_kw, with the default of the peer's thomas_solve"),
+            "lambda_s": (1.0, "of thomas_kw, with the default of the peer's thomas_solve"),
+            "eps": (1e-3, "of thomas_kw, with the default of the peer's thomas_solve"),
+        },
     },
     "interpolate": {"kriging": BORDER, "idw": BORDER, "nearest": BORDER},
 }
@@ -196,6 +253,14 @@ LEFT_OUT = {
         | {"pairwise_displacement_method": "its default is the only one that is there"}
         | dict.fromkeys(["conv_engine", "torch_device", "batch_size"], "how it is computed, not what"),
         "iterative_template": Y_ONLY,
+        "medicine": Y_ONLY
+        | dict.fromkeys(["motion_bound", "time_kernel_width", "epsilon"], "ours have their unit in the name")
+        | dict.fromkeys(WINDOWS, "the peer ignores them but for rigid, which is num_depth_bins=1")
+        | dict.fromkeys(["output_dir", "plot_figures"], "nothing is saved or plotted")
+        | {"optimizer": "a class, which a preset file can't hold; Adam as there"},
+        "dredge_lfp": Y_ONLY
+        | dict.fromkeys(["thomas_kw", "xcorr_kw"], "their keys are parameters themselves")
+        | {"device": "how it is computed, not what"},
     },
 }
 

@@ -45,3 +45,11 @@ def stepping():
     steps_s = {0: np.array([3.0, 50.0]), 4: np.array([2.2])}
     motions = {shank: replace(motion, steps_s=steps_s[shank]) for shank, motion in motions.items()}
     return MotionFile(None, presets.load("kilosort_like").to_dict(), 7.0, motions)
+
+
+@pytest.fixture
+def certain():
+    """Two shanks, of which one says how certain it is."""
+    deviation_um = np.random.default_rng(2).uniform(0.1, 3, (7, 3))
+    motions = {0: replace(motion_of(7, 3), deviation_um=deviation_um), 1: motion_of(4, 1)}
+    return MotionFile(None, presets.load("kilosort_like").to_dict(), 7.0, motions)

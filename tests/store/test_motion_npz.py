@@ -52,6 +52,14 @@ def test_steps_come_back(tmp_path, stepping):
         np.testing.assert_array_equal(arrays["shank0_steps_s"], [3.0, 50.0])
 
 
+def test_how_certain_a_motion_is_comes_back(tmp_path, certain):
+    write_npz_motion(tmp_path / "m.npz", certain)
+    read = read_npz_motion(tmp_path / "m.npz").motions
+    require_same_motions(read, certain.motions)
+    np.testing.assert_array_equal(read[0].deviation_um, certain.motions[0].deviation_um)
+    assert read[1].deviation_um is None
+
+
 def test_the_arrays_have_plain_names_and_the_bytes_no_clock(tmp_path, motion_file):
     write_npz_motion(tmp_path / "a.npz", motion_file)
     write_npz_motion(tmp_path / "b.npz", motion_file)
@@ -79,6 +87,8 @@ def test_bare_arrays_of_others_are_read(tmp_path):
         ({"shank0_spatial_bins_um": 5.0}, r"m\.npz, shank 0: .* does not fit bins of shape \(2,\)"),
         ({"shank0_steps_s": [3.0, 2.0]}, r"m\.npz, shank 0: .*ascending"),
         ({"shank0_steps_s": ["soon"]}, "can't be read"),
+        ({"shank0_deviation_um": np.ones((1, 2))}, r"m\.npz, shank 0: deviations of shape \(1, 2\)"),
+        ({"shank0_deviation_um": ["much"]}, "can't be read"),
         ({"shank0_displacement_um": np.full((2, 1), np.nan)}, r"m\.npz, shank 0: .*NaN"),
         ({"shank0_temporal_bins_s": [2.0, 1.0]}, "ascending"),
         ({"shank0_displacement_um": np.array([["a"], ["b"]])}, "can't be read"),

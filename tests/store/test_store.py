@@ -160,6 +160,35 @@ def test_steps_come_back_and_motions_without_them_have_no_place_for_them(tmp_pat
         assert "steps_s" not in file["shank1"]
 
 
+def test_how_certain_a_motion_is_comes_back_and_others_have_no_place_for_it(tmp_path, certain):
+    write_motion(tmp_path / "m.h5", certain.motions, 7.0, None, SETTINGS)
+    read = read_motion(tmp_path / "m.h5").motions
+    np.testing.assert_array_equal(read[0].deviation_um, certain.motions[0].deviation_um)
+    assert read[0].deviation_um.dtype == np.float64
+    assert read[1].deviation_um is None
+    with h5py.File(tmp_path / "m.h5") as file:
+        assert file["shank0/deviation_um"].attrs["unit"] == "um"
+        assert "deviation_um" not in file["shank1"]
+
+
+@pytest.mark.parametrize(
+    ("deviation_um", "word"),
+    [
+        (np.full((7, 3), np.nan), "shank 0: .* NaN"),
+        (np.ones((3, 7)), r"shank 0: deviations of shape \(3, 7\)"),
+        (np.ones(7), "deviation_um"),
+        (np.full((7, 3), b"much"), "deviation_um"),
+    ],
+)
+def test_deviations_that_make_no_sense_are_refused(tmp_path, certain, deviation_um, word):
+    write_motion(tmp_path / "m.h5", certain.motions, 7.0, None, SETTINGS)
+    with h5py.File(tmp_path / "m.h5", "r+") as file:
+        del file["shank0/deviation_um"]
+        file["shank0/deviation_um"] = deviation_um
+    with pytest.raises(InputError, match=word):
+        read_motion(tmp_path / "m.h5")
+
+
 def test_what_is_wrong_with_a_motion_names_file_and_shank(tmp_path):
     write_motion(tmp_path / "m.h5", {3: Motion(np.zeros((2, 1)), np.arange(2.0), np.zeros(1))}, 2.0, None, SETTINGS)
     with h5py.File(tmp_path / "m.h5", "r+") as file:

@@ -13,7 +13,7 @@ from driftcli.workflow.estimate import estimate
 from driftcli.workflow.work import Work
 
 REAL_PEAKS = Path(__file__).parents[3] / "shared/data/real_peaks/np_1800s.npz"
-METHODS = {"rigid_fast": 1, "kilosort_like": None, "nonrigid_accurate": None, "dredge_fast": None}
+METHODS = {"rigid_fast": 1, "kilosort_like": None, "nonrigid_accurate": None, "dredge_fast": None, "likelihood": None}
 
 
 def made_peaks(path, duration_s=60.0, seed=0):
@@ -66,6 +66,16 @@ def test_the_log_says_what_was_found(tmp_path):
     log = json.loads((tmp_path / "run.json").read_text())
     assert log["outputs"]["m.h5"]["counts"] == facts["counts"]
     assert log["outputs"]["m.h5"]["inputs"]["peaks"]["path"] == "p.npz"  # beside the log
+
+
+def test_the_log_says_how_uncertain_the_motion_is_where_the_method_tells_it(tmp_path):
+    made_peaks(tmp_path / "p.npz")
+    facts = estimate(tmp_path / "p.npz", presets.load("likelihood"), tmp_path / "m.h5", Work())
+    (motion,) = read_motion(tmp_path / "m.h5").motions.values()
+    expected = {"median": np.median(motion.deviation_um), "largest": motion.deviation_um.max()}
+    assert facts["counts"]["deviation_um"] == pytest.approx(expected, abs=0.0006)
+    other = estimate(tmp_path / "p.npz", presets.load("rigid_fast"), tmp_path / "other.h5", Work())
+    assert "deviation_um" not in other["counts"]
 
 
 @pytest.mark.parametrize(("options", "told"), [({}, False), ({"exclude_times": "10-13"}, True)])

@@ -316,14 +316,19 @@ def test_an_estimate_is_timed_on_twice_as_many_bins_until_it_takes_long(monkeypa
 
     def seconds(self, group, bins, jobs):
         timed.append(bins)
-        return bins * 1e-3
+        return once_s + bins * 1e-3
 
     monkeypatch.setattr(cost._Estimate, "_seconds_of_bins", seconds)
-    assert estimate._seconds(None, 1) == pytest.approx(5.0)
-    assert timed == [150, 300, 600]
+    for once_s in (0.0, 2.0):  # what doesn't grow with the recording is no part of the line
+        timed.clear()
+        assert estimate._seconds(None, 1) == pytest.approx(5.0 + once_s, abs=0.02)
+        assert timed == [1, 150, 300, 600]
     timed.clear()
-    assert replace(estimate, duration_s=420.0)._seconds(None, 1) == 0.42
-    assert timed == [150, 300, 420]
+    assert replace(estimate, duration_s=420.0)._seconds(None, 1) == 2.42
+    assert timed == [1, 150, 300, 420]
+    timed.clear()
+    assert replace(estimate, duration_s=100.0)._seconds(None, 1) == 2.1
+    assert timed == [100]
 
 
 def test_peaks_are_repeated_in_order_of_time():

@@ -1,0 +1,202 @@
+"""Penalized likelihood: the motion under which peaks pile up most sharply in depth and amplitude, and no wilder.
+
+driftcli's own. Where units are, how large their spikes are and how the tissue moves is found together, in rounds: the
+density of all peaks, their depths corrected by the motion so far, tells each peak where it belongs; the motion goes
+where the peaks of each bin want it, as far as what is known of motions allows; so the density gets sharper. The first
+motion comes from blocks of a few seconds, each lined up with the others.
+
+As amplitude is part of the density, and as only where peaks lie counts and not how many there are, units that burst or
+fall silent aren't taken for motion. Steps of the tissue follow a Student-t distribution, which allows both for rest and
+for jumps, and whose size is learned from the recording; along the shank motions close to a straight line are preferred.
+Bins without peaks are bridged, and how uncertain each displacement is comes with the motion.
+
+The position of a hump is what point registration by a density does (Myronenko and Song, "Point set registration:
+coherent point drift", IEEE PAMI 2010); the robust random walk is an iterated Kalman smoother with Student-t steps
+(Aravkin et al., "Robust and trend-following Student's t Kalman smoothers", SIAM J. Control Optim. 2014).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field, model_validator
+
+from driftcli import model
+from driftcli.estimate import blocks
+from driftcli.estimate.footprint import Footprint, require_room_for_pairs
+from driftcli.estimate.histogram import centres, check_peaks, temporal_bins, within
+from driftcli.estimate.penalized import Prior, Solution, equations_bytes
+from driftcli.estimate.tissue import Nodes, Tissue, TissueParameters, cells_bytes
+from driftcli.model import DepthPeaks, Motion, SearchLimit
+from driftcli.reporter import Reporter
+
+_FIRST_SIGMA_UM, _SHARPER = 8.0, 0.75  # of the density in the first round, and by which factor in each further one
+_FIRST_STEP_UM = 0.2  # of the tissue at least, before anything but the coarse motion is known
+_LEARN_EVERY = 3  # rounds
+_BENDING_UM = 100.0  # distance of windows that `bending_um` is told for
+_MOST_LIKE, _LEAST_BENDING_UM = 1 - 1e-7, 1e-5  # beyond, windows move as one, lines are straight, and rounding grows
+# See `_resting`: shares of the range, and of the time.
+_NEAR_MIDDLE, _AT_REST, _FOR_LONG = 1 / 8, 1 / 10, 0.6
+
+
+class Parameters(model.Parameters):
+    """Parameters of the penalized likelihood.
+
+    bin_s: length of the temporal bins.
+    win_step_um: distance between the depths at which the displacement is told, about: the shank is divided evenly.
+    max_disp_um: largest displacement looked for between two blocks.
+    block_s: length of the blocks that the first, coarse motion is made of.
+    time_horizon_s: blocks farther apart are not compared.
+    rounds: how often density and motion are made from each other.
+    depth_sigma_um: sigma of the Gaussian that smooths the density along depth, in the last rounds.
+    amplitude_sigma: the same of its smoothing over amplitude, in units of the natural logarithm: 0.1 is some 10 %.
+    background_hz: peaks a second in the space of one unit that are no unit's; smaller humps say little.
+    saturation_hz: rate of a unit from which its peaks count half, as it says no more by firing more.
+    border_um: nearer than this to the outermost contacts peaks count less: their depth is uncertain.
+    likeness_um: how far apart along the shank steps of the tissue are still alike.
+    bending_um: how far the displacement may be from a straight line over 200 µm of the shank, for a second.
+    step_freedom: degrees of freedom of the steps' Student-t distribution; small: long rests and sudden jumps.
+    """
+
+    bin_s: float = Field(default=0.2, gt=0)
+    win_step_um: float = Field(default=100.0, gt=0)
+    max_disp_um: float = Field(default=150.0, gt=0)
+    block_s: float = Field(default=2.0, gt=0)
+    time_horizon_s: float = Field(default=300.0, gt=0)
+    rounds: int = Field(default=16, ge=1)
+    depth_sigma_um: float = Field(default=0.7, gt=0)
+    amplitude_sigma: float = Field(default=0.12, gt=0)
+    background_hz: float = Field(default=0.02, gt=0)
+    saturation_hz: float = Field(default=20.0, gt=0)
+    border_um: float = Field(default=20.0, gt=0)
+    likeness_um: float = Field(default=3000.0, gt=0)
+    bending_um: float = Field(default=0.025, gt=0)
+    step_freedom: float = Field(default=1.0, gt=0)
+
+    @model_validator(mode="after")
+    def _fit_together(self) -> Parameters:
+        if self.block_s < self.bin_s:
+            raise ValueError(f"block_s={self.block_s:g} is less than bin_s={self.bin_s:g}")
+        return self
+
+
+def estimate(
+    peaks: DepthPeaks,
+    span_um: tuple[float, float],
+    duration_s: float,
+    parameters: Parameters,
+    reporter: Reporter,
+    jobs: int = 1,
+) -> Motion:
+    """Motion of one shank whose contacts lie at depths from span_um[0] to span_um[1], and how uncertain it is.
+
+    The displacement of each depth is 0 where the tissue rests most of the time, see `_resting`. `jobs` threads line up
+    blocks; the result is the same for any number of them. InputError if there are no peaks within the span or a peak's
+    time, depth or amplitude is not finite; UsageError if it would take too much memory.
+    """
+    edges_s = temporal_bins(duration_s, parameters.bin_s)
+    check_peaks(peaks, edges_s, np.array(span_um, float))
+    peaks = _during(edges_s, peaks)
+    footprint(len(peaks), span_um, duration_s, parameters, jobs)
+    nodes = Nodes(len(edges_s) - 1, parameters.bin_s, _depths_um(span_um, parameters))
+    coarse = blocks.coarse_motion(peaks, _layout(span_um, duration_s, parameters), reporter, jobs)
+    displacement_um = coarse.at(centres(edges_s)[:, None], nodes.depths_um[None])
+    displacement_um, deviation_um = _refined(displacement_um, peaks, nodes, span_um, parameters, reporter)
+    motion_um = displacement_um - _resting(displacement_um)
+    return Motion(motion_um, centres(edges_s), nodes.depths_um, deviation_um=deviation_um)
+
+
+def footprint(
+    n_peaks: int, span_um: tuple[float, float], duration_s: float, parameters: Parameters, jobs: int = 1
+) -> Footprint:
+    """Memory that `estimate` will take; UsageError where it would refuse for that reason."""
+    n_bins, n_windows = len(temporal_bins(duration_s, parameters.bin_s)) - 1, len(_depths_um(span_um, parameters))
+    equations = equations_bytes(n_bins, n_windows)
+    hint = "make estimate.bin_s or estimate.win_step_um larger"
+    require_room_for_pairs(equations, f"the motion in {n_bins} temporal bins and {n_windows} windows", hint)
+    cells = cells_bytes(span_um, parameters.max_disp_um, _of_tissue(parameters))
+    finer = "make estimate.depth_sigma_um or estimate.amplitude_sigma larger, or estimate.max_disp_um smaller"
+    require_room_for_pairs(cells, "the density of the peaks", finer)
+    in_blocks = _layout(span_um, duration_s, parameters).n_bytes(n_peaks, jobs)
+    return Footprint(n_bins, n_windows, max(equations, cells, in_blocks), hint)
+
+
+def search_limit(span_um: tuple[float, float], parameters: Parameters) -> SearchLimit:
+    """The largest displacement that is looked for between two blocks."""
+    return SearchLimit(parameters.max_disp_um, "estimate.max_disp_um", parameters.time_horizon_s)
+
+
+def _during(edges_s: NDArray[np.float64], peaks: DepthPeaks) -> DepthPeaks:
+    """The peaks of all times that there are, as other methods take them."""
+    there = within(peaks.time_s, edges_s)
+    if there.all():
+        return peaks
+    return DepthPeaks(peaks.time_s[there], peaks.depth_um[there], peaks.amplitude[there])
+
+
+def _layout(span_um: tuple[float, float], duration_s: float, parameters: Parameters) -> blocks.Layout:
+    return blocks.Layout.of(span_um, duration_s, parameters.block_s, parameters.time_horizon_s, parameters.max_disp_um)
+
+
+def _depths_um(span_um: tuple[float, float], parameters: Parameters) -> NDArray[np.float64]:
+    """(W,) depths from one end of the span to the other, or its middle if it is short."""
+    count = round((span_um[1] - span_um[0]) / parameters.win_step_um) + 1
+    return np.linspace(*span_um, count) if count > 1 else np.array([sum(span_um) / 2])
+
+
+def _refined(
+    displacement_um: NDArray[np.float64],
+    peaks: DepthPeaks,
+    nodes: Nodes,
+    span_um: tuple[float, float],
+    parameters: Parameters,
+    reporter: Reporter,
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """(T, W) the displacement after all rounds, and its standard deviation."""
+    tissue = Tissue.of(peaks, nodes, span_um, parameters.max_disp_um, _of_tissue(parameters))
+    prior = Prior.of(displacement_um, *_of_prior(nodes, parameters), _FIRST_STEP_UM)
+    for done in range(parameters.rounds):
+        sigma_um = max(parameters.depth_sigma_um, _FIRST_SIGMA_UM * _SHARPER**done)
+        solution = Solution(displacement_um, *tissue.evidence(displacement_um, sigma_um), prior)
+        displacement_um = solution.displacement_um
+        last = done == parameters.rounds - 1
+        if last or done % _LEARN_EVERY == 0:
+            covariance = solution.covariance()
+            prior = prior.learned(displacement_um, covariance)
+        del solution  # its equations are as large as those of the next round
+        reporter.progress("estimate", parameters.rounds + done + 1, 2 * parameters.rounds)
+    return displacement_um, np.sqrt(covariance[..., 0])
+
+
+def _of_tissue(parameters: Parameters) -> TissueParameters:
+    return TissueParameters(**{name: getattr(parameters, name) for name in TissueParameters.__dataclass_fields__})
+
+
+def _of_prior(nodes: Nodes, parameters: Parameters) -> tuple[float, float, float]:
+    """likeness, bending and freedom, for the bins and windows that there are."""
+    likeness = min(float(np.exp(-nodes.spacing_um / parameters.likeness_um)), _MOST_LIKE)
+    bending_um = max(parameters.bending_um * (nodes.spacing_um / _BENDING_UM) ** 2, _LEAST_BENDING_UM)
+    return likeness, nodes.bin_s / bending_um**2, parameters.step_freedom
+
+
+def _resting(displacement_um: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(W,) where the tissue of each depth rests: its median; but if it rests nowhere for long, one near the middle of
+    where it gets to.
+
+    Only differences can be seen, and depths whose zeros differ would look as if they moved differently. A median alone
+    goes from one end to the other where the tissue jumps to and fro between two places.
+    """
+    low, median, high = np.percentile(displacement_um, (10, 50, 90), axis=0)
+    middle, within = (low + high) / 2, _NEAR_MIDDLE * (high - low)
+    there = np.abs(displacement_um - median) <= _AT_REST * (high - low)
+    resting = median if there.mean() >= _FOR_LONG else np.clip(median, middle - within, middle + within)
+    mean = displacement_um.mean(axis=0)
+    # only a straight line of it: at single depths the percentiles' own errors would show
+    return mean + _line(resting - mean)
+
+
+def _line(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The straight line through evenly spaced values."""
+    place = np.arange(len(values)) - (len(values) - 1) / 2
+    line: NDArray[np.float64] = values.mean() + (place * values).sum() / ((place**2).sum() or 1) * place
+    return line

@@ -1,0 +1,260 @@
+"""The tissue as an estimate sees it: how densely peaks lie in depth and log amplitude once the motion is taken out.
+
+A unit is a hump in that density. A peak beside a hump says which way it has moved, and how surely: that is the slope of
+the log density at its place, and what it is worth.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numba
+import numpy as np
+from numpy.typing import NDArray
+from scipy.ndimage import gaussian_filter1d
+
+from driftcli.model import DepthPeaks
+
+_LOGS_PER_SIGMA = 2.4  # cells of log amplitude; those of depth are half a sigma
+_OUTER = 0.1  # percent of the amplitudes at either end that share the outermost cells
+_BEYOND_SIGMAS = 8  # cells beyond the depths that peaks can get to
+_UNIT_UM = 2.0  # how far the positions of one unit scatter, about: a hump is as large as that and the smoothing
+_TRUNCATE = 4.0  # where the Gaussians end, in sigmas
+_NOTHING = 1e-12  # peaks a cell
+_FIELDS = 7  # arrays of all cells that there are at once
+_LOGS = 4.6  # range of log amplitudes that memory is reckoned for: a hundredfold
+
+
+@dataclass(frozen=True)
+class TissueParameters:
+    """What the density is made with; see the method's `Parameters`."""
+
+    depth_sigma_um: float
+    amplitude_sigma: float
+    background_hz: float
+    saturation_hz: float
+    border_um: float
+
+
+@dataclass(frozen=True)
+class Nodes:
+    """Where the displacement is told: bins of time, each one value throughout, and depths, straight between them.
+
+    bin_s: length of a bin, from 0 s on. depths_um: (W,) float64, evenly spaced, ascending.
+    """
+
+    n_bins: int
+    bin_s: float
+    depths_um: NDArray[np.float64]
+
+    @property
+    def spacing_um(self) -> float:
+        return float(self.depths_um[1] - self.depths_um[0]) if len(self.depths_um) > 1 else 1.0
+
+    @property
+    def grid(self) -> tuple[float, float, float]:
+        """Length of a bin, the first depth and the distance to the next one: what kernels need."""
+        return self.bin_s, float(self.depths_um[0]), self.spacing_um
+
+
+@dataclass(frozen=True)
+class Tissue:
+    """Peaks of one shank, and the cells in which they are counted.
+
+    span_um: of the contacts. lowest_um, lowest_log, step_um, step_log: the first cell's centre and the distance to the
+    next one. shape: (amplitudes, depths).
+    """
+
+    peaks: DepthPeaks
+    nodes: Nodes
+    span_um: tuple[float, float]
+    parameters: TissueParameters
+    lowest_um: float
+    lowest_log: float
+    step_um: float
+    step_log: float
+    shape: tuple[int, int]
+
+    @classmethod
+    def of(
+        cls,
+        peaks: DepthPeaks,
+        nodes: Nodes,
+        span_um: tuple[float, float],
+        farthest_um: float,
+        parameters: TissueParameters,
+    ) -> Tissue:
+        """farthest_um: by how much a displacement may exceed what the contacts span, either way."""
+        step_um, step_log = parameters.depth_sigma_um / 2, parameters.amplitude_sigma / _LOGS_PER_SIGMA
+        beyond_um = _beyond_um(farthest_um, parameters)
+        amplitude = np.abs(peaks.amplitude)
+        outer, positive = (_OUTER, 100 - _OUTER), amplitude[amplitude > 0]
+        first_log, last_log = np.log(np.percentile(positive, outer, overwrite_input=True)) if len(positive) else (0, 0)
+        lowest_um, lowest_log = span_um[0] - beyond_um, first_log - 2 * parameters.amplitude_sigma
+        shape = _shape(span_um, farthest_um, last_log - first_log, parameters)
+        return cls(peaks, nodes, span_um, parameters, lowest_um, lowest_log, step_um, step_log, shape)
+
+    def evidence(
+        self, displacement_um: NDArray[np.float64], sigma_um: float
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """What the peaks say of a displacement (T, W), the density smoothed by `sigma_um` along depth.
+
+        Returns the slope of their log likelihood by each displacement, (T, W) float64 in 1/µm, and how it bends:
+        (T, W, 2) float64 in 1/µm², of each displacement itself and of it with its deeper neighbour's.
+        """
+        slope, bend = self._fields(self._density(displacement_um, sigma_um), sigma_um)
+        shape = displacement_um.shape
+        slopes, bends = np.zeros(shape), np.zeros((*shape, 2))
+        peaks, border_um = self.peaks, self.parameters.border_um
+        places = displacement_um, self.nodes.grid, self._cells
+        _add_up(
+            peaks.time_s, peaks.depth_um, peaks.amplitude, *places, self.span_um, border_um, slope, bend, slopes, bends
+        )
+        return slopes, bends
+
+    @property
+    def _cells(self) -> tuple[float, float, float, float]:
+        return self.lowest_um, self.step_um, self.lowest_log, self.step_log
+
+    def _density(self, displacement_um: NDArray[np.float64], sigma_um: float) -> NDArray[np.float64]:
+        """(amplitudes, depths) peaks a cell, smoothed."""
+        density = np.zeros(self.shape)
+        peaks, places = self.peaks, (displacement_um, self.nodes.grid, self._cells)
+        _count(peaks.time_s, peaks.depth_um, peaks.amplitude, *places, density)
+        sigma_log = self.parameters.amplitude_sigma / self.step_log
+        gaussian_filter1d(density, sigma_log, axis=0, mode="nearest", truncate=_TRUNCATE, output=density)
+        return self._smooth(density, sigma_um)
+
+    def _fields(self, density: NDArray[np.float64], sigma_um: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Slope of the log density in each cell, and what the log likelihood of a peak there bends by on average.
+
+        A unit that fires often counts hardly more than one that fires less: the error of its position is the same for
+        all its peaks. Where there is little more than background, there is little slope.
+        """
+        # cells that the hump of one unit takes, in the units of the density
+        hump = 2 * np.pi * np.hypot(sigma_um, _UNIT_UM) / self.step_um * self.parameters.amplitude_sigma / self.step_log
+        duration_s = self.nodes.n_bins * self.nodes.bin_s
+        weight = 1 / (1 + density * hump / duration_s / self.parameters.saturation_hz)
+        floor = self.parameters.background_hz * duration_s / hump
+        slope = np.gradient(density, self.step_um, axis=1) / (density + floor)
+        # averaged over a hump: the square itself is 0 at the hump's top
+        bend = self._smooth(density * slope**2, sigma_um) / np.maximum(self._smooth(density, sigma_um), _NOTHING)
+        return weight * slope, weight * bend / _share_of_bend(sigma_um)
+
+    def _smooth(self, cells: NDArray[np.float64], sigma_um: float) -> NDArray[np.float64]:
+        smoothed: NDArray[np.float64] = gaussian_filter1d(
+            cells, sigma_um / self.step_um, axis=1, mode="constant", truncate=_TRUNCATE
+        )
+        return smoothed
+
+
+def _share_of_bend(sigma_um: float) -> float:
+    """What the average over a hump has of how a Gaussian hump bends, from a half (smooth) to all of it (sharp).
+
+    Too small a bend is too long a step: at a half, peaks would go back and forth over the hump's top.
+    """
+    unit, smoothing = _UNIT_UM**2, sigma_um**2
+    hump = unit + smoothing
+    return smoothing / (hump + smoothing) + unit * hump / (hump + smoothing) ** 2
+
+
+def cells_bytes(span_um: tuple[float, float], farthest_um: float, parameters: TissueParameters) -> float:
+    """What the density and what is made of it take, where amplitudes differ up to a hundredfold."""
+    n_logs, n_depths = _shape(span_um, farthest_um, _LOGS, parameters)
+    return 8.0 * _FIELDS * n_logs * n_depths
+
+
+def _beyond_um(farthest_um: float, parameters: TissueParameters) -> float:
+    return farthest_um + _BEYOND_SIGMAS * parameters.depth_sigma_um
+
+
+def _shape(
+    span_um: tuple[float, float], farthest_um: float, logs: float, parameters: TissueParameters
+) -> tuple[int, int]:
+    """How many cells there are along amplitude, whose logarithms range over `logs`, and along depth."""
+    along_um = span_um[1] - span_um[0] + 2 * _beyond_um(farthest_um, parameters)
+    n_logs = int((logs / parameters.amplitude_sigma + 4) * _LOGS_PER_SIGMA) + 2
+    return n_logs, int(2 * along_um / parameters.depth_sigma_um) + 2
+
+
+@numba.njit(nogil=True, cache=True)
+def _split(value, first, step, count):  # type: ignore[no-untyped-def]
+    """The node at or before a value and the share of the next one; values beyond the ends belong to the ends."""
+    place = (value - first) / step
+    if not place > 0 or count == 1:
+        return 0, 0.0
+    index = int(place)
+    if index >= count - 1:
+        return count - 2, 1.0
+    return index, place - index
+
+
+@numba.njit(nogil=True, cache=True)
+def _cell(depth_um, amplitude, cells, shape):  # type: ignore[no-untyped-def]
+    """Cell of a peak along amplitude and depth and the shares of the next ones; depth -1 beyond the cells."""
+    lowest_um, step_um, lowest_log, step_log = cells
+    place = (depth_um - lowest_um) / step_um
+    column = int(place) if 0 <= place < shape[1] - 1 else -1
+    size = abs(amplitude)
+    row, row_share = _split(math.log(size) if size > 0 else lowest_log, lowest_log, step_log, shape[0])
+    return row, row_share, column, place - column
+
+
+@numba.njit(nogil=True, cache=True)
+def _count(time_s, depth_um, amplitude, displacement_um, grid, cells, density):  # type: ignore[no-untyped-def]
+    """Share each peak, at its corrected depth, among the cells around it."""
+    bin_s, first_um, spacing_um = grid
+    n_bins, n_windows = displacement_um.shape
+    for i in range(len(time_s)):
+        t = min(int(time_s[i] / bin_s), n_bins - 1)
+        w, share = _split(depth_um[i], first_um, spacing_um, n_windows)
+        moved_um = displacement_um[t, w] * (1 - share)
+        if share > 0:
+            moved_um += displacement_um[t, w + 1] * share
+        row, v, column, u = _cell(depth_um[i] - moved_um, amplitude[i], cells, density.shape)
+        if column >= 0:
+            density[row, column] += (1 - u) * (1 - v)
+            density[row, column + 1] += u * (1 - v)
+            density[row + 1, column] += (1 - u) * v
+            density[row + 1, column + 1] += u * v
+
+
+@numba.njit(nogil=True, cache=True)
+def _between(field, row, v, column, u):  # type: ignore[no-untyped-def]
+    low = field[row, column] * (1 - u) + field[row, column + 1] * u
+    return low * (1 - v) + (field[row + 1, column] * (1 - u) + field[row + 1, column + 1] * u) * v
+
+
+@numba.njit(nogil=True, cache=True)
+def _add_up(  # type: ignore[no-untyped-def]
+    time_s, depth_um, amplitude, displacement_um, grid, cells, span_um, border_um, slope, bend, slopes, bends
+):
+    """Add what each peak says to the displacements on either side of it.
+
+    A larger displacement is a smaller corrected depth, so slopes change their sign. Peaks near the outermost contacts
+    count less, and beyond them nothing: nobody sees how far beyond they are.
+    """
+    bin_s, first_um, spacing_um = grid
+    n_bins, n_windows = displacement_um.shape
+    for i in range(len(time_s)):
+        inside_um = min(depth_um[i] - span_um[0], span_um[1] - depth_um[i])
+        if inside_um <= 0:
+            continue
+        counts = inside_um / border_um if inside_um < border_um else 1.0
+        t = min(int(time_s[i] / bin_s), n_bins - 1)
+        w, share = _split(depth_um[i], first_um, spacing_um, n_windows)
+        moved_um = displacement_um[t, w] * (1 - share)
+        if share > 0:
+            moved_um += displacement_um[t, w + 1] * share
+        row, v, column, u = _cell(depth_um[i] - moved_um, amplitude[i], cells, slope.shape)
+        if column < 0:
+            continue
+        push = -counts * _between(slope, row, v, column, u)
+        hold = counts * _between(bend, row, v, column, u)
+        slopes[t, w] += push * (1 - share)
+        bends[t, w, 0] += hold * (1 - share) ** 2
+        if share > 0:
+            slopes[t, w + 1] += push * share
+            bends[t, w + 1, 0] += hold * share**2
+            bends[t, w, 1] += hold * share * (1 - share)

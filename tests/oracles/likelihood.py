@@ -1,0 +1,340 @@
+"""The penalized likelihood, slow and dense: every peak with every cell, every unknown with every other.
+
+Four parts, from the bottom up: what the peaks say of a displacement, the step that they and the prior ask for, the
+coarse motion of blocks, and the whole estimate. Windows are evenly spaced depths; peaks are (time_s, depth_um,
+amplitude); a displacement is (T, W).
+"""
+
+import itertools
+import math
+
+import numpy as np
+
+from oracles import dredge_ap
+
+RIDGE = 1e-6
+
+
+# --- what the peaks say -----------------------------------------------------------------------------------------------
+
+
+def cells(amplitude, span_um, farthest_um, depth_sigma_um, amplitude_sigma):
+    """Centres of the cells along log amplitude and along depth."""
+    sizes = np.abs(amplitude)[np.abs(amplitude) > 0]
+    low, high = (math.log(np.percentile(sizes, share)) for share in (0.1, 99.9)) if len(sizes) else (0.0, 0.0)
+    step_log, step_um = amplitude_sigma / 2.4, depth_sigma_um / 2
+    beyond_um = farthest_um + 8 * depth_sigma_um
+    n_logs = int((high - low + 4 * amplitude_sigma) / step_log) + 2
+    n_depths = int((span_um[1] - span_um[0] + 2 * beyond_um) / step_um) + 2
+    logs = low - 2 * amplitude_sigma + step_log * np.arange(n_logs)
+    return logs, span_um[0] - beyond_um + step_um * np.arange(n_depths)
+
+
+def shares(value, centres):
+    """How much of a value each cell gets: the two around it, the nearer the more."""
+    step = centres[1] - centres[0]
+    return np.maximum(0.0, 1 - np.abs(value - centres) / step)
+
+
+def at_windows(depth_um, depths_um):
+    """What the displacement of each window counts for at a depth: straight between windows, even beyond the outer."""
+    if len(depths_um) == 1:
+        return np.ones(1)
+    return shares(min(max(depth_um, depths_um[0]), depths_um[-1]), depths_um)
+
+
+def places(peaks, displacement_um, bin_s, depths_um, logs, columns_um):
+    """(bin, share of each window, share of each cell) of every peak, its depth corrected; None beyond the cells."""
+    found = []
+    for time_s, depth_um, amplitude in zip(*peaks, strict=True):
+        t = min(int(time_s / bin_s), len(displacement_um) - 1)
+        windows = at_windows(depth_um, depths_um)
+        corrected_um = depth_um - (windows * displacement_um[t]).sum()
+        log = math.log(abs(amplitude)) if amplitude else logs[0]
+        here = None
+        if columns_um[0] <= corrected_um < columns_um[-1]:
+            here = np.outer(shares(min(max(log, logs[0]), logs[-1]), logs), shares(corrected_um, columns_um))
+        found.append((t, windows, here))
+    return found
+
+
+def gaussian(sigma):
+    """A Gaussian that ends at 4 sigma."""
+    radius = int(4 * sigma + 0.5)
+    kernel = np.exp(-(np.arange(-radius, radius + 1) ** 2) / (2 * sigma**2))
+    return kernel / kernel.sum()
+
+
+def smooth_depth(field, sigma):
+    """Each row, with nothing beyond the ends."""
+    kernel = gaussian(sigma)
+    padded = np.pad(field, ((0, 0), (len(kernel) // 2,) * 2))
+    return np.array([np.convolve(row, kernel, mode="valid") for row in padded])
+
+
+def smooth_amplitude(field, sigma):
+    """Each column, the outermost values going on beyond the ends."""
+    kernel = gaussian(sigma)
+    padded = np.pad(field, ((len(kernel) // 2,) * 2, (0, 0)), mode="edge")
+    return np.array([np.convolve(column, kernel, mode="valid") for column in padded.T]).T
+
+
+def density(found, logs, columns_um, sigma_um, amplitude_sigma):
+    """(amplitudes, depths) peaks a cell."""
+    total = np.zeros((len(logs), len(columns_um)))
+    for _, _, here in found:
+        if here is not None:
+            total += here
+    total = smooth_amplitude(total, amplitude_sigma / (logs[1] - logs[0]))
+    return smooth_depth(total, sigma_um / (columns_um[1] - columns_um[0]))
+
+
+def fields(dense, duration_s, step_um, step_log, sigma_um, amplitude_sigma, background_hz, saturation_hz):
+    """(slope, bend) of the log density."""
+    hump_um, hump_log = math.sqrt(sigma_um**2 + 2.0**2), amplitude_sigma
+    hump = 2 * math.pi * (hump_um / step_um) * (hump_log / step_log)
+    slope = np.zeros_like(dense)
+    last = dense.shape[1] - 1
+    for column in range(last + 1):
+        before, after = max(column - 1, 0), min(column + 1, last)
+        slope[:, column] = (dense[:, after] - dense[:, before]) / ((after - before) * step_um)
+    slope /= dense + background_hz * duration_s / hump
+    bend = smooth_depth(dense * slope**2, sigma_um / step_um)
+    bend /= np.maximum(smooth_depth(dense, sigma_um / step_um), 1e-12)
+    rate_hz = dense * hump / duration_s
+    weight = saturation_hz / (saturation_hz + rate_hz)
+    return weight * slope, weight * bend / share_of_bend(sigma_um)
+
+
+def share_of_bend(sigma_um, unit_um=2.0):
+    """Of a Gaussian hump on a fine grid: its squared slopes, averaged as `fields` does, over what it bends by."""
+    places = np.arange(-8, 8, 0.02) * math.hypot(sigma_um, unit_um)
+    variance = sigma_um**2 + unit_um**2
+    hump = np.exp(-(places**2) / (2 * variance))
+    squares = hump * (places / variance) ** 2
+    average = 0.0
+    for place, peaks in zip(places, np.exp(-(places**2) / (2 * unit_um**2)), strict=True):
+        near = np.exp(-((places - place) ** 2) / (2 * sigma_um**2))
+        average += peaks * (near * squares).sum() / (near * hump).sum()
+    return average / np.exp(-(places**2) / (2 * unit_um**2)).sum() * variance
+
+
+def evidence(
+    peaks,
+    displacement_um,
+    bin_s,
+    depths_um,
+    span_um,
+    farthest_um,
+    sigma_um,
+    depth_sigma_um=0.7,
+    amplitude_sigma=0.12,
+    background_hz=0.02,
+    saturation_hz=20.0,
+    border_um=20.0,
+):
+    """slopes (T, W), and how the log likelihood bends, (T, W, W): by each displacement of a bin with each other."""
+    logs, columns_um = cells(peaks[2], span_um, farthest_um, depth_sigma_um, amplitude_sigma)
+    found = places(peaks, displacement_um, bin_s, depths_um, logs, columns_um)
+    dense = density(found, logs, columns_um, sigma_um, amplitude_sigma)
+    steps = columns_um[1] - columns_um[0], logs[1] - logs[0]
+    duration_s = len(displacement_um) * bin_s
+    slope, bend = fields(dense, duration_s, *steps, sigma_um, amplitude_sigma, background_hz, saturation_hz)
+    slopes, bends = np.zeros_like(displacement_um), np.zeros((*displacement_um.shape, len(depths_um)))
+    for depth_um, (t, windows, here) in zip(peaks[1], found, strict=True):
+        counts = min((depth_um - span_um[0]) / border_um, (span_um[1] - depth_um) / border_um, 1.0)
+        if here is None or counts <= 0:
+            continue
+        slopes[t] -= counts * (slope * here).sum() * windows
+        bends[t] += counts * (bend * here).sum() * np.outer(windows, windows)
+    return slopes, bends
+
+
+# --- the step ---------------------------------------------------------------------------------------------------------
+
+
+def prior_matrix(n_bins, n_windows, likeness, bending, tension):
+    """(T W, T W): half the quadratic form of it is what a displacement costs."""
+    apart = np.abs(np.subtract.outer(np.arange(n_windows), np.arange(n_windows)))
+    of_steps = np.linalg.inv(likeness ** apart.astype(float))
+    matrix = np.zeros((n_bins * n_windows,) * 2)
+    for t in range(n_bins - 1):
+        step = np.zeros((n_windows, n_bins * n_windows))
+        for w in range(n_windows):
+            step[w, t * n_windows + w], step[w, (t + 1) * n_windows + w] = -1, 1
+        matrix += tension[t] * step.T @ of_steps @ step
+    for t in range(n_bins):
+        for w in range(1, n_windows - 1):
+            off_line = np.zeros(n_bins * n_windows)
+            off_line[t * n_windows + w - 1 : t * n_windows + w + 2] = 1, -2, 1
+            matrix += bending * np.outer(off_line, off_line)
+    return matrix + RIDGE * np.eye(n_bins * n_windows)
+
+
+def solution(displacement_um, slopes, bends, likeness, bending, tension):
+    """(displacement (T, W), its covariance (T W, T W)). bends: (T, W, W)."""
+    n_bins, n_windows = displacement_um.shape
+    prior = prior_matrix(n_bins, n_windows, likeness, bending, tension)
+    matrix = prior.copy()
+    for t in range(n_bins):
+        rows = slice(t * n_windows, (t + 1) * n_windows)
+        matrix[rows, rows] += bends[t]
+    change = np.linalg.solve(matrix, slopes.ravel() - prior @ displacement_um.ravel())
+    return displacement_um + change.reshape(n_bins, n_windows), np.linalg.inv(matrix)
+
+
+def first_steps(displacement_um, freedom, least_um=0.2):
+    """(size of the steps, weight of each (T - 1,)) of a first displacement."""
+    squares = [((after - before) ** 2).mean() for before, after in itertools.pairwise(displacement_um)]
+    step_um = math.sqrt(max([least_um**2, *squares]))
+    for _ in range(20 if squares else 0):
+        believed = [(freedom + 1) / (freedom + square / step_um**2) * square for square in squares]
+        step_um = max(math.sqrt(np.mean(believed)), least_um)
+    return step_um, np.array([(freedom + 1) / (freedom * step_um**2 + square) for square in squares])
+
+
+def learned(displacement_um, covariance, step_um, freedom):
+    """(size of the steps, weight of each (T - 1,)) after one round of expectation maximization."""
+    n_bins, n_windows = displacement_um.shape
+    if n_bins == 1:
+        return step_um, np.zeros(0)
+    squares = []
+    for t in range(n_bins - 1):
+        total = 0.0
+        for w in range(n_windows):
+            a, b = t * n_windows + w, (t + 1) * n_windows + w
+            variance = covariance[a, a] + covariance[b, b] - 2 * covariance[a, b]
+            total += (displacement_um[t + 1, w] - displacement_um[t, w]) ** 2 + variance
+        squares.append(total / n_windows)
+    believed = [(freedom + 1) / (freedom + square / step_um**2) for square in squares]
+    step_um = max(math.sqrt(np.mean([b * s for b, s in zip(believed, squares, strict=True)])), 1e-3)
+    return step_um, np.array([(freedom + 1) / (freedom + square / step_um**2) / step_um**2 for square in squares])
+
+
+# --- the coarse motion ------------------------------------------------------------------------------------------------
+
+
+def coarse_windows_um(span_um):
+    count = round((span_um[1] - span_um[0]) / 400) + 1
+    return np.linspace(*span_um, count) if count > 1 else np.array([(span_um[0] + span_um[1]) / 2])
+
+
+def image(peaks, span_um, n_blocks, block_s):
+    """(blocks, 8 layers, depths) of the log of one more than the peaks."""
+    n_depths = int((span_um[1] - span_um[0]) / 5) + 2
+    counts = np.zeros((n_blocks, 8, n_depths))
+    sizes = np.abs(peaks[2])
+    borders = np.quantile(sizes, np.linspace(0, 1, 129))
+    for time_s, depth_um, size in zip(peaks[0], peaks[1], sizes, strict=True):
+        depth = (depth_um - span_um[0]) / 5
+        if not 0 <= depth < n_depths - 1:
+            continue
+        layer = min(max((borders < size).sum() / 128 * 8 - 0.5, 0), 7)
+        share = np.outer(shares(layer, np.arange(8)), shares(depth, np.arange(n_depths)))
+        counts[min(int(time_s / block_s), n_blocks - 1)] += share
+    return np.log1p([smooth_depth(block, 1.0) for block in counts])
+
+
+def best_match(earlier, later, weights, max_lag):
+    """(lag, correlation) of two blocks (layers, depths), where bin k of the earlier meets k + lag of the later."""
+    n, best = earlier.shape[1], (0, -np.inf)
+    for lag in range(-max_lag, max_lag + 1):
+        here = slice(max(0, -lag), min(n, n - lag))
+        there = slice(here.start + lag, here.stop + lag)
+        w = weights[here] * weights[there]
+        w = w / (len(earlier) * w.sum())
+        a, b = earlier[:, here], later[:, there]
+        a, b = a - (w * a).sum(), b - (w * b).sum()
+        spread = math.sqrt((w * a**2).sum() * (w * b**2).sum())
+        correlation = (w * a * b).sum() / spread if spread > 1e-9 else 0.0
+        if correlation > best[1]:
+            best = lag, correlation
+    return best
+
+
+def coarse_motion(peaks, span_um, duration_s, block_s, horizon_s, max_disp_um):
+    """(blocks, windows) of displacement."""
+    n_blocks = max(1, math.ceil(duration_s / block_s))
+    images = image(peaks, span_um, n_blocks, block_s)
+    max_lag = min(max(1, int(max_disp_um / 5)), images.shape[2] - 1)
+    reach = max(1, int(horizon_s / block_s))
+    centres_um, depths_um = coarse_windows_um(span_um), span_um[0] + 5.0 * np.arange(images.shape[2])
+    shape = (len(centres_um), n_blocks, n_blocks)
+    asked_um, weight = np.zeros(shape), np.zeros(shape)
+    for w, centre_um in enumerate(centres_um):
+        weights = np.exp(-(((depths_um - centre_um) / 400) ** 2))
+        for i in range(n_blocks):
+            for j in range(i, min(n_blocks, i + reach + 1)):
+                lag, correlation = best_match(images[i], images[j], weights, max_lag)
+                asked_um[w, i, j], asked_um[w, j, i] = -5 * lag, 5 * lag
+                weight[w, i, j] = weight[w, j, i] = max(correlation, 0) ** 2 / 2  # half from either side
+    believed = weight
+    for _ in range(6):
+        motion_um = dredge_ap.solve(asked_um, believed, 1.0, 1.0, 1e-3)
+        excess_um = asked_um - (motion_um.T[:, :, None] - motion_um.T[:, None, :])
+        believed = weight / (1 + (excess_um / 6) ** 2) ** 2
+    return motion_um
+
+
+# --- the whole --------------------------------------------------------------------------------------------------------
+
+
+def depths_of(span_um, win_step_um):
+    count = round((span_um[1] - span_um[0]) / win_step_um) + 1
+    return np.linspace(*span_um, count) if count > 1 else np.array([(span_um[0] + span_um[1]) / 2])
+
+
+def between_blocks(motion_um, block_s, centres_um, times_s, depths_um):
+    """(T, W), straight between the middles of blocks and windows, and even beyond the outer ones."""
+    middles_s = (np.arange(len(motion_um)) + 0.5) * block_s
+    at_depths = np.array([np.interp(depths_um, centres_um, row) for row in motion_um])
+    return np.array([np.interp(times_s, middles_s, column) for column in at_depths.T]).T
+
+
+def resting(displacement_um):
+    """(W,) displacement at which each depth rests: a straight line along the shank."""
+    n_windows, rest, at_rest = displacement_um.shape[1], [], []
+    for column in displacement_um.T:
+        low, median, high = np.percentile(column, (10, 50, 90))
+        at_rest.append(np.mean([abs(value - median) <= (high - low) / 10 for value in column]))
+    for column in displacement_um.T:
+        low, median, high = np.percentile(column, (10, 50, 90))
+        within = math.inf if np.mean(at_rest) >= 0.6 else (high - low) / 8
+        rest.append(min(max(median, (low + high) / 2 - within), (low + high) / 2 + within) - column.mean())
+    line = np.polyval(np.polyfit(np.arange(n_windows), rest, 1), np.arange(n_windows)) if n_windows > 1 else rest
+    return displacement_um.mean(axis=0) + line
+
+
+def estimate(
+    peaks,
+    span_um,
+    duration_s,
+    bin_s=0.2,
+    win_step_um=100.0,
+    max_disp_um=150.0,
+    block_s=2.0,
+    time_horizon_s=300.0,
+    rounds=16,
+    likeness_um=3000.0,
+    bending_um=0.025,
+    step_freedom=1.0,
+    **of_density,
+):
+    """(displacement, deviation), (T, W) each. of_density: see `evidence`."""
+    n_bins, depths_um = math.ceil(duration_s / bin_s), depths_of(span_um, win_step_um)
+    spacing_um = depths_um[1] - depths_um[0] if len(depths_um) > 1 else 1.0
+    coarse_um = coarse_motion(peaks, span_um, duration_s, block_s, time_horizon_s, max_disp_um)
+    times_s = (np.arange(n_bins) + 0.5) * bin_s
+    displacement_um = between_blocks(coarse_um, block_s, coarse_windows_um(span_um), times_s, depths_um)
+    likeness = math.exp(-spacing_um / likeness_um)
+    bending = bin_s / (bending_um * (spacing_um / 100) ** 2) ** 2
+    step_um, tension = first_steps(displacement_um, step_freedom)
+    for done in range(rounds):
+        sigma_um = max(of_density.get("depth_sigma_um", 0.7), 8 * 0.75**done)
+        layout = bin_s, depths_um, span_um, max_disp_um, sigma_um
+        slopes, bends = evidence(peaks, displacement_um, *layout, **of_density)
+        displacement_um, covariance = solution(displacement_um, slopes, bends, likeness, bending, tension)
+        if done % 3 == 0:
+            step_um, tension = learned(displacement_um, covariance, step_um, step_freedom)
+    deviation_um = np.sqrt(np.diag(covariance)).reshape(displacement_um.shape)
+    return displacement_um - resting(displacement_um), deviation_um
