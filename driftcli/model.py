@@ -358,6 +358,45 @@ class Motion:
 
 
 @dataclass(frozen=True)
+class Footprints:
+    """What the units of a recording look like around the contacts of one shank, and how that changes as they move.
+
+    All units together: per displacement, second moments of what two contacts see of a unit, summed over its spike and
+    over units, each of which counts as 1 over the contacts at rest.
+
+    bin_um, lowest_bin: displacements are (lowest_bin, lowest_bin + 1, ...) * bin_um; 0 is one of them.
+    neighbours: (C, K) int32, the contacts that share units with each contact, itself included, then -1.
+    displaced: (D, C, K) of what a contact and each neighbour see at a displacement.
+    resting: (D, C, K) of what a contact sees at rest, and each neighbour at a displacement.
+    """
+
+    bin_um: float
+    lowest_bin: int
+    neighbours: NDArray[np.int32]
+    displaced: NDArray[np.float32]
+    resting: NDArray[np.float32]
+
+    def __post_init__(self) -> None:
+        count = len(self.displaced)
+        shape = (count, *self.neighbours.shape)
+        if self.displaced.shape != shape or self.resting.shape != shape or not -count < self.lowest_bin <= 0:
+            raise InputError(
+                f"footprints of shapes {self.displaced.shape} and {self.resting.shape} do not fit "
+                f"neighbours of shape {self.neighbours.shape} and displacements from bin {self.lowest_bin}",
+                "make them again from the recording, its peaks and its motion",
+            )
+
+    def dense(self, bin_index: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """(C, C) float64 moments at one displacement: both contacts displaced; the first at rest."""
+        count = len(self.neighbours)
+        rows, slots = np.nonzero(self.neighbours >= 0)
+        displaced, resting = np.zeros((count, count)), np.zeros((count, count))
+        displaced[rows, self.neighbours[rows, slots]] = self.displaced[bin_index, rows, slots]
+        resting[rows, self.neighbours[rows, slots]] = self.resting[bin_index, rows, slots]
+        return displaced, resting
+
+
+@dataclass(frozen=True)
 class SearchLimit:
     """The largest displacement that an estimate can find between two times, and the key that raises it.
 

@@ -44,6 +44,7 @@ STAGES = (
     "localize",
     "select",
     "estimate",
+    "footprints",
     "interpolate",
     "store",
     "assess",

@@ -52,26 +52,29 @@ class Kernel(shared.Kernel[Parameters]):
 
     def weights(self, displacement_um: NDArray[np.float64]) -> NDArray[np.float64]:
         """(C targets, S sources) float64 weights at contact + displacement; displacement_um: (C,) float64."""
-        covariance = self._covariance(shared.moved(self._positions_um, displacement_um))
-        wanted = np.full(len(covariance), self._parameters.border_mode == "force_extrapolate")
+        wanted = np.full(len(displacement_um), self._parameters.border_mode == "force_extrapolate")
         wanted |= shared.inside(self._positions_um, displacement_um, self._sources_um)
-        weights = common.predict(covariance, self._inverse, wanted)
-        weights /= np.maximum(weights.sum(axis=1, keepdims=True), _LEAST_SUM)
+        weights = self._predicted(displacement_um, wanted)
         shared.drop_smallest(weights, shared.DROPPED_WEIGHT)
         return weights
 
+    def _predicted(self, displacement_um: NDArray[np.float64], wanted: NDArray[np.bool_]) -> NDArray[np.float64]:
+        """All weights of the contacts that are wanted, zeros for the others."""
+        covariance = self._covariance(shared.moved(self._positions_um, displacement_um))
+        weights: NDArray[np.float64] = common.predict(covariance, self._inverse, wanted)
+        weights /= np.maximum(weights.sum(axis=1, keepdims=True), _LEAST_SUM)
+        return weights
+
     def _covariance(self, targets_um: NDArray[np.float64]) -> NDArray[np.float64]:
-        chosen = self._parameters
-        return np.asarray(
-            _covary(
-                targets_um,
-                self._sources_um,
-                chosen.spike_length_um,
-                chosen.spike_offset_um,
-                chosen.noise_length_um,
-                chosen.shared_noise,
-            )
-        )
+        return covary(self._parameters, targets_um, self._sources_um)
+
+
+def covary(
+    parameters: Parameters, targets_um: NDArray[np.float64], sources_um: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """(targets, sources) covariance of what contacts at these places share, 1 at the same place."""
+    lengths_um = parameters.spike_length_um, parameters.spike_offset_um, parameters.noise_length_um
+    return np.asarray(_covary(targets_um, sources_um, *lengths_um, parameters.shared_noise))
 
 
 @numba.njit(nogil=True, cache=True)

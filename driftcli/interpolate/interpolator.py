@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from driftcli.errors import InputError
 from driftcli.interpolate import pieces, product
 from driftcli.interpolate.weights import BadChannels, InterpolateParameters, Kernel, inside
-from driftcli.model import CONTACT_LABELS, GOOD, Geometry, Motion
+from driftcli.model import CONTACT_LABELS, GOOD, Footprints, Geometry, Motion
 
 _CACHED_WEIGHTS = 32  # per shank: enough for threads at work on neighbouring blocks; 0.1 MB each with local weights
 _BINS_AT_ONCE = 1024
@@ -29,6 +29,8 @@ class Interpolator:
     num_samples: length of the recording.
     labels: (C,) what is wrong with each contact, indices of `CONTACT_LABELS`; contacts that aren't good are no sources,
         and get what `parameters.bad_channels` says. None: all are good.
+    footprints: of the shanks that have some, by shank number, for a method whose `Kernel` takes them; others raise a
+        TypeError.
     kept_contacts: (C_out,) int64, the contacts that have a corrected trace, ascending: all of them, or with
         `remove_channels` those that in no temporal bin are moved past the ends of their shank.
     borrowed, silent: (C_out,) bool, which of these get a trace from others alone, and which get zeros, as something is
@@ -46,6 +48,7 @@ class Interpolator:
         sampling_frequency_hz: float,
         num_samples: int,
         labels: NDArray[np.uint8] | None = None,
+        footprints: Mapping[int, Footprints] | None = None,
     ) -> None:
         missing = [shank for shank, _ in geometry.each_shank() if shank not in motions]
         if missing:
@@ -72,6 +75,7 @@ class Interpolator:
                     geometry.positions_um[contacts],
                     np.flatnonzero(labels[contacts] == GOOD),
                     treatment[contacts],
+                    None if footprints is None else footprints.get(shank),
                 ),
                 geometry.depths_um[contacts],
                 contacts,
@@ -104,6 +108,7 @@ class _Weights:
     """Weights of a shank's contacts among each other (targets, sources), those of contacts that aren't good included.
 
     positions_um: (C, 2); sources: (S,) the good contacts; treatment: (C,) what becomes of each contact.
+    footprints: of the shank, where the method takes them.
     """
 
     def __init__(
@@ -113,11 +118,13 @@ class _Weights:
         positions_um: NDArray[np.float64],
         sources: NDArray[np.int64],
         treatment: NDArray[np.uint8],
+        footprints: Footprints | None = None,
     ) -> None:
         self._sources = sources
         self._as_they_are, self._zero = (np.flatnonzero(treatment == each) for each in (_AS_IT_IS, _ZERO))
         good = positions_um[self._sources]
-        self._kernel = kernel_class(parameters, positions_um, good) if len(good) else None
+        learned: dict[str, Any] = {} if footprints is None else {"footprints": footprints, "sources": sources}
+        self._kernel = kernel_class(parameters, positions_um, good, **learned) if len(good) else None
 
     def __call__(self, displacement_um: NDArray[np.float64]) -> NDArray[np.float64]:
         weights = np.zeros((len(displacement_um), len(displacement_um)))
