@@ -191,6 +191,15 @@ def _split(value, first, step, count):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(nogil=True, cache=True)
+def _moved_um(displacement_um, t, w, share):  # type: ignore[no-untyped-def]
+    """Displacement in bin t, between node w and the next one."""
+    moved_um = displacement_um[t, w] * (1 - share)
+    if share > 0:
+        moved_um += displacement_um[t, w + 1] * share
+    return moved_um
+
+
+@numba.njit(nogil=True, cache=True)
 def _cell(depth_um, amplitude, cells, shape):  # type: ignore[no-untyped-def]
     """Cell of a peak along amplitude and depth and the shares of the next ones; depth -1 beyond the cells."""
     lowest_um, step_um, lowest_log, step_log = cells
@@ -209,9 +218,7 @@ def _count(time_s, depth_um, amplitude, displacement_um, grid, cells, density): 
     for i in range(len(time_s)):
         t = min(int(time_s[i] / bin_s), n_bins - 1)
         w, share = _split(depth_um[i], first_um, spacing_um, n_windows)
-        moved_um = displacement_um[t, w] * (1 - share)
-        if share > 0:
-            moved_um += displacement_um[t, w + 1] * share
+        moved_um = _moved_um(displacement_um, t, w, share)
         row, v, column, u = _cell(depth_um[i] - moved_um, amplitude[i], cells, density.shape)
         if column >= 0:
             density[row, column] += (1 - u) * (1 - v)
@@ -244,9 +251,7 @@ def _add_up(  # type: ignore[no-untyped-def]
         counts = inside_um / border_um if inside_um < border_um else 1.0
         t = min(int(time_s[i] / bin_s), n_bins - 1)
         w, share = _split(depth_um[i], first_um, spacing_um, n_windows)
-        moved_um = displacement_um[t, w] * (1 - share)
-        if share > 0:
-            moved_um += displacement_um[t, w + 1] * share
+        moved_um = _moved_um(displacement_um, t, w, share)
         row, v, column, u = _cell(depth_um[i] - moved_um, amplitude[i], cells, slope.shape)
         if column < 0:
             continue
