@@ -28,11 +28,14 @@ STAGES = {
     "estimate": Methods(
         "estimate", ("likelihood", "dredge_ap", "decentralized", "iterative_template", "medicine", "dredge_lfp")
     ),
-    "interpolate": Methods("interpolate", ("kriging", "gaussian_process", "idw", "nearest")),
+    "interpolate": Methods("interpolate", ("kriging", "gaussian_process", "fitted_gaussian_process", "idw", "nearest")),
     "apply": Methods("", ()),
 }
 # Estimates that work on the traces of a recording; all others do on its peaks.
 WORK_ON_TRACES = ("dredge_lfp",)
+# Interpolations whose weights are fitted to footprints of the recording's peaks: their module has `covary`, their
+# parameters `bin_um` and `noise_length_um`, and their `Kernel` takes `footprints` and `sources`.
+FITTED_TO_PEAKS = ("fitted_gaussian_process",)
 
 
 def preset_names() -> list[str]:

@@ -276,7 +276,8 @@ class Motion:
     spatial_bins_um: (W,) float64, ascending centres of the spatial windows.
     steps_s: (B,) float64, ascending; the time of a step itself, as a time or as the centre of a bin, is after it.
     deviation_um: (T, W) float64, standard deviation of the displacement as the estimate has it from the peaks of each
-        bin and its neighbours; None where nobody says.
+        bin and its neighbours; None where nobody says. It means little where units are not seen several times: lone
+        peaks look sure of their own place.
     """
 
     displacement_um: NDArray[np.float64]
@@ -362,7 +363,7 @@ class Footprints:
     """What the units of a recording look like around the contacts of one shank, and how that changes as they move.
 
     All units together: per displacement, second moments of what two contacts see of a unit, summed over its spike and
-    over units, each of which counts as 1 over the contacts at rest.
+    over units, each of which counts as 1 over all contacts where they see most of it.
 
     bin_um, lowest_bin: displacements are (lowest_bin, lowest_bin + 1, ...) * bin_um; 0 is one of them.
     neighbours: (C, K) int32, the contacts that share units with each contact, itself included, then -1.

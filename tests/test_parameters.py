@@ -2,7 +2,7 @@
 
 import tempfile
 from collections.abc import Iterator
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, get_args
 
@@ -11,9 +11,11 @@ import pytest
 from pydantic import BaseModel
 
 import fake_medicine
+import made_units
 import small_recording
 from driftcli import presets
-from driftcli.catalogue import WORK_ON_TRACES
+from driftcli.catalogue import FITTED_TO_PEAKS, WORK_ON_TRACES
+from driftcli.footprints import fields
 from driftcli.model import CONTACT_LABELS, DepthPeaks, Geometry, Motion
 from driftcli.recording.facts import facts_of
 from driftcli.recording.open import open_recording
@@ -233,6 +235,17 @@ CHANGES = {
             "shared_noise": (0.5, {}),
             "own_noise": (0.1, {}),
         },
+        "fitted_gaussian_process": {
+            **BORDER,
+            "spike_length_um": (10.0, {}),
+            "spike_offset_um": (5.0, {}),
+            "noise_length_um": (5.0, {"shared_noise": 0.5}),
+            "shared_noise": (0.5, {}),
+            "own_noise": (0.1, {}),
+            "bin_um": (8.0, {}),
+            "unseen": (1.0, {}),
+            "trace_noise": (0.1, {}),
+        },
         "idw": {**BORDER, "num_closest": (5, {})},
         "nearest": BORDER,
     },
@@ -378,8 +391,18 @@ def corrected(stage):
     moving = {0: Motion(np.array([[7.0, 4.0], [13.0, -6.0]]), bins_s, np.array([0.0, 230.0]))}
     labels = np.zeros(24, np.uint8)
     labels[11] = CONTACT_LABELS.index("noisy")
-    interpolator = Interpolator(stage.module.Kernel, stage.parameters, geometry(), moving, RATE_HZ, 60_000, labels)
+    context = (geometry(), moving, RATE_HZ, 60_000, labels)
+    footprints = {0: footprints_by(stage)} if stage.method in FITTED_TO_PEAKS else None
+    interpolator = Interpolator(stage.module.Kernel, stage.parameters, *context, footprints)
     return interpolator.kept_contacts, interpolator(traces(), 0)
+
+
+def footprints_by(stage):
+    """Of made-up units, learned as apply does."""
+    peaks = made_units.peaks(made_units.units(4, span_um=(40.0, 200.0)), geometry().positions_um, 60)
+    prior = fields.Prior(partial(stage.module.covary, stage.parameters), 36.0, stage.parameters.noise_length_um)
+    place = (peaks.contacts, peaks.unit, peaks.displacement_um, geometry().positions_um)
+    return fields.learn(peaks.snippets, *place, prior, stage.parameters.bin_um)
 
 
 def written(stage):

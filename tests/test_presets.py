@@ -50,7 +50,7 @@ def test_a_preset_has_the_peers_methods_and_keeps_the_channels(name):
 def test_the_default_preset_has_what_is_driftclis_own():
     settings, peer = presets.load().to_dict(), presets.load("dredge_fast").to_dict()
     assert settings["estimate"]["method"] == "likelihood"
-    interpolate = {"method": "gaussian_process", "border_mode": "force_extrapolate", "time": "linear"}
+    interpolate = {"method": "fitted_gaussian_process", "border_mode": "force_extrapolate", "time": "linear"}
     assert interpolate.items() <= settings["interpolate"].items()
     own = ("estimate", "interpolate")
     assert {stage: settings[stage] for stage in settings if stage not in own} == {

@@ -320,6 +320,7 @@ def apply(
     recording: Files,
     motion: PathLike,
     *,
+    peaks: PathLike | None = None,
     out: PathLike | None = None,
     preset: PathLike | None = None,
     changes: Changes | None = None,
@@ -332,6 +333,8 @@ def apply(
 
     recording: as in `run`.
     motion: path of motion.h5; `write_motion` makes one of arrays.
+    peaks: path of the peaks that weights are fitted to, where the method does that; by default peaks.h5 beside
+        the motion.
     out: path of the corrected binary, with `split` folder of all; by default corrected.bin in rec.driftcli, of SpikeGLX
         X_driftcorr....ap.bin.
     preset, changes: as in `run`; a change of what was done before is refused.
@@ -354,6 +357,7 @@ def apply(
         split=form.split,
         compress=form.compress,
         if_better=form.if_better,
+        peaks_path=None if peaks is None else Path(peaks),
     )
     outputs = outputs_of(source, target, form.dtype, split=form.split, compress=form.compress)
     return CorrectedResult(

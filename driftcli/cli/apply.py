@@ -18,6 +18,14 @@ Out = Annotated[
         "SpikeGLX X_driftcorr....ap.bin)"
     ),
 ]
+FittedTo = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="PEAKS",
+        help="The peaks that weights are fitted to, where the method does that. (default: peaks.h5 beside the motion)",
+        show_default=False,
+    ),
+]
 
 
 @grouped
@@ -32,6 +40,7 @@ def apply(
     compress: Compress = False,
     bad_channels_out: BadChannelsOut = None,
     if_better: IfBetter = False,
+    peaks: FittedTo = None,
     shard: ShardOf = None,
     array: Array = False,
 ) -> None:
@@ -66,6 +75,7 @@ def apply(
             split=split,
             compress=compress,
             if_better=if_better,
+            peaks_path=peaks,
             shard=part,
         )
     console.summary(str(out), summary_rows({"apply": facts}, recording.duration_s), facts)

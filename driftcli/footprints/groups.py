@@ -21,7 +21,7 @@ from driftcli.footprints import components, local
 UNGROUPED = -1
 
 _COMPONENTS = 5  # of time courses; fewer join units, more add noise
-_MOST_COMPARED = 3000  # snippets that the components come from
+_MOST_COMPARED = 5000  # peaks that the components come from, and the groups' beginnings
 _NEAR_UM = 50.0  # standard deviation of the weight that contacts have around a peak
 _GROUP_UM = 1280 / 150  # depth per group before any are joined: several times the units that can be told apart
 _PEAKS_A_GROUP = 30  # on average at least, so that few peaks don't make groups of nothing
@@ -30,7 +30,7 @@ _LEAST_PEAKS = 10  # a group of fewer is nobody's
 _NEIGHBOURS = 4
 _VALLEY = 0.4  # density between two groups, of that at the lower of the two, from which they are one
 _CHANCE = 2.0  # standard deviations of a count that are allowed for
-_BIN_UM = 1.0  # in which the displacement is taken out; finer than a peak's depth is known
+_BIN_UM = 2.0  # in which the displacement is taken out; finer than a peak's depth is known
 _GOLDEN = (np.sqrt(5) - 1) / 2  # its multiples fall evenly between 0 and 1
 
 
@@ -47,7 +47,7 @@ def group(
     snippets: (P, T, K) traces around the peaks of one shank, at the K contacts around each.
     contacts: (P, K) which contacts those are, -1 where there are fewer: those within
         `local.SNIPPETS_UM` of where the peak was seen.
-    positions_um: (C, 2) of the shank's contacts; on a dense probe those of `local.spread` do.
+    positions_um: (C, 2) of the shank's contacts that snippets are from.
     places_um: (P, 2) of the peaks, x and corrected depth. displacement_um: (P,) of the tissue there and then.
     weights_at: (C, C) weights (targets, sources) that take out one displacement, as those of an interpolation method.
     """
@@ -96,8 +96,27 @@ def _nearest_of_means(
     num_contacts: int,
     count: int,
 ) -> NDArray[np.int64]:
-    """(P,) labels of k-means. It starts from peaks that lie far from those before, without chance: the next is where
-    the running sum of squared distances passes an even share of its total."""
+    """(P,) labels of k-means."""
+    some = slice(None, None, -(-len(features) // _MOST_COMPARED))
+    means, centres_um = _starts(features[some], seen[some], depths_um[some], num_contacts, count)
+    labels = np.zeros(len(features), np.int64)
+    for _ in range(_ITERATIONS):
+        order = np.argsort(centres_um, kind="stable")
+        along = np.ascontiguousarray(means[order].transpose(1, 2, 0))
+        labels = order[_nearest(features, seen, depths_um, along, centres_um[order], 2 * local.REACH_UM)[0]]
+        _average(features, seen, depths_um, labels, means, centres_um)
+    return labels
+
+
+def _starts(
+    features: NDArray[np.float32],
+    seen: NDArray[np.int32],
+    depths_um: NDArray[np.float64],
+    num_contacts: int,
+    count: int,
+) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
+    """Means (count, C, R) and their depths to start from: peaks that lie far from those before, without chance. The
+    next is where the running sum of squared distances passes an even share of its total."""
     size_sq = np.square(features, dtype=np.float64).sum(axis=(1, 2))
     apart_sq = size_sq.copy()  # from the nearest that was chosen; at first from nothing at all
     means = np.zeros((count, num_contacts, features.shape[2]), np.float32)
@@ -108,14 +127,10 @@ def _nearest_of_means(
         chosen = min(int(first), len(features) - 1)
         centres_um[index] = depths_um[chosen]
         means[index, seen[chosen][seen[chosen] >= 0]] = features[chosen][seen[chosen] >= 0]
-        one = slice(index, index + 1)
-        distance_sq = _distances(features, seen, depths_um, means[one], centres_um[one], 2 * local.REACH_UM)[1]
+        one = np.ascontiguousarray(means[index, :, :, None])
+        distance_sq = _nearest(features, seen, depths_um, one, centres_um[index : index + 1], 2 * local.REACH_UM)[1]
         apart_sq = np.minimum(apart_sq, np.maximum(distance_sq + size_sq, 0))
-    labels = np.zeros(len(features), np.int64)
-    for _ in range(_ITERATIONS):
-        labels = _distances(features, seen, depths_um, means, centres_um, 2 * local.REACH_UM)[0]
-        _average(features, seen, depths_um, labels, means, centres_um)
-    return labels
+    return means, centres_um
 
 
 def _joined(
@@ -218,32 +233,40 @@ def _take_out(  # type: ignore[no-untyped-def]
 
 
 @numba.njit(nogil=True, cache=True)
-def _distances(features, seen, depths_um, means, centres_um, reach_um):  # type: ignore[no-untyped-def]
+def _nearest(features, seen, depths_um, means, centres_um, reach_um):  # type: ignore[no-untyped-def]
     """(P,) the nearest mean, the lowest of several, and the squared distance to it less the peak's own square.
 
-    A mean farther along the shank than the reach shares no contact with the peak.
+    means: (C, R, M), centres_um ascending: a mean farther along the shank than the reach shares no contact with a peak.
     """
-    size_sq = np.zeros(len(means))
-    for index in range(len(means)):
-        for contact in range(means.shape[1]):
-            for component in range(means.shape[2]):
-                size_sq[index] += means[index, contact, component] ** 2
+    num_components, count = means.shape[1:]
+    size_sq = np.zeros(count)
+    for contact in range(len(means)):
+        for component in range(num_components):
+            for index in range(count):
+                size_sq[index] += np.float64(means[contact, component, index]) ** 2
     labels = np.zeros(len(features), np.int64)
-    least = np.full(len(features), np.inf)
+    least = np.zeros(len(features))
+    shared = np.empty(count, np.float32)
+    smallest = np.argmin(size_sq)
     for peak in range(len(features)):
-        for index in range(len(means)):
-            shared = 0.0
-            if abs(centres_um[index] - depths_um[peak]) <= reach_um:
-                for place in range(seen.shape[1]):
-                    contact = seen[peak, place]
-                    if contact < 0:
-                        break
-                    for component in range(means.shape[2]):
-                        shared += features[peak, place, component] * means[index, contact, component]
-            distance_sq = size_sq[index] - 2 * shared
-            if distance_sq < least[peak]:
-                least[peak] = distance_sq
-                labels[peak] = index
+        first = np.searchsorted(centres_um, depths_um[peak] - reach_um)
+        last = np.searchsorted(centres_um, depths_um[peak] + reach_um, side="right")
+        within = shared[first:last]
+        within[:] = 0.0
+        for place in range(seen.shape[1]):
+            contact = seen[peak, place]
+            if contact < 0:
+                break
+            for component in range(num_components):
+                feature = features[peak, place, component]
+                mean = means[contact, component, first:last]
+                for index in range(len(within)):
+                    within[index] += feature * mean[index]
+        labels[peak], least[peak] = smallest, size_sq[smallest]
+        for index in range(first, last):
+            distance_sq = size_sq[index] - 2 * np.float64(shared[index])
+            if distance_sq < least[peak] or (distance_sq == least[peak] and index < labels[peak]):
+                labels[peak], least[peak] = index, distance_sq
     return labels, least
 
 

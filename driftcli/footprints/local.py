@@ -9,15 +9,13 @@ from numpy.typing import NDArray
 REACH_UM = 110.0  # from a spike; beyond it is little of it but noise
 SNIPPETS_UM = 130.0  # from a peak, within which its snippet has contacts: peaks are not quite where their spikes are
 
-_APART_UM = 14.0  # contacts closer than this see nearly the same
+MOST_CONTACTS = 48  # within reach; 22 to 30 on Neuropixels 1.0 and 2.0
 
 
-def spread(positions_um: NDArray[np.float64]) -> NDArray[np.int64]:
-    """The contacts (C, 2) of a shank that snippets need: all of most probes, and some of those of dense ones.
-
-    Contacts that are much closer than spikes are wide say little more together, and cost their number cubed.
-    """
-    return np.flatnonzero(_far_apart(positions_um, _APART_UM))
+def is_dense(positions_um: NDArray[np.float64]) -> bool:
+    """Whether a footprint lies on many dozens of the contacts (C, 2) of a shank, as on probes of the Ultra kind: what
+    is worked out of it would take their number cubed."""
+    return len(positions_um) > 0 and around(positions_um, positions_um, REACH_UM).shape[1] > MOST_CONTACTS
 
 
 def around(places_um: NDArray[np.float64], positions_um: NDArray[np.float64], reach_um: float) -> NDArray[np.int32]:
@@ -47,17 +45,3 @@ def _find(places_um, positions_um, reach_um, found):  # type: ignore[no-untyped-
             if np.hypot(across, positions_um[contact, 1] - places_um[place, 1]) <= reach_um:
                 found[place, slot] = contact
                 slot += 1
-
-
-@numba.njit(nogil=True, cache=True)
-def _far_apart(positions_um, apart_um):  # type: ignore[no-untyped-def]
-    """Which contacts are chosen, one after another, if none so close was before."""
-    chosen = np.zeros(len(positions_um), np.bool_)
-    for contact in range(len(positions_um)):
-        chosen[contact] = True
-        for other in range(contact):
-            across = positions_um[contact, 0] - positions_um[other, 0]
-            if chosen[other] and np.hypot(across, positions_um[contact, 1] - positions_um[other, 1]) < apart_um:
-                chosen[contact] = False
-                break
-    return chosen

@@ -7,7 +7,8 @@ are known, for contacts displaced and at rest, the weights W that make the displ
 
 with G the weights of the Gaussian process, A the moments of displaced contacts among each other, B those of contacts at
 rest with displaced ones. R holds W to G: it is what a unit looks like that nobody saw, by the Gaussian process, and
-noise. So W differs from G only where units were seen, and only in what many of them agree on.
+noise. So W differs from G only where units were seen, and only in what many of them agree on. The differences of a
+contact's weights are made to sum to 0: offsets and slow potentials, which no unit tells of, stay what they are in G.
 
 The differences are worked out for displacements some micrometers apart and are linear between; beyond those that were
 seen they fall to zero. A contact at rest keeps its own trace, as it does in the Gaussian process.
@@ -42,7 +43,7 @@ class Parameters(gaussian_process.Parameters):
     trace_noise: the same for noise, of the length that contacts share; the more, the less noise is let through.
     """
 
-    bin_um: float = Field(4.0, gt=0)
+    bin_um: float = Field(4.0, ge=1)
     unseen: float = Field(0.1, ge=1e-3)
     trace_noise: float = Field(0.003, ge=0)
 
@@ -81,22 +82,31 @@ class Kernel(gaussian_process.Kernel):
             _add_differences(weights, bins, wanted, self._differences, _SEEN_BINS)
         return weights
 
-    def _fit(self, parameters: Parameters, footprints: Footprints, sources: NDArray[np.int64]) -> NDArray[np.float64]:
+    def _fit(self, parameters: Parameters, footprints: Footprints, sources: NDArray[np.int64]) -> NDArray[np.float32]:
         """(D, C, S) what to add to the weights of the Gaussian process at each displacement of the footprints."""
         unseen = self._covariance(self._sources_um) + parameters.own_noise * np.eye(len(sources))
         noise = gaussian_process.covary(_noise_only(parameters), self._sources_um, self._sources_um)
         held = parameters.unseen * unseen + parameters.trace_noise * noise
         everywhere = np.ones(len(self._positions_um), bool)
-        differences = np.empty((len(footprints.displaced), len(everywhere), len(sources)))
+        differences = np.empty((len(footprints.displaced), len(everywhere), len(sources)), np.float32)
         for index in range(len(differences)):
             moved_um = np.full(len(everywhere), (footprints.lowest_bin + index) * footprints.bin_um)
             displaced, resting = footprints.dense(index)
             displaced, resting = displaced[np.ix_(sources, sources)], resting[:, sources]
             missed = resting - _product(super()._predicted(moved_um, everywhere), displaced)
-            differences[index] = _product(missed, common.invert_positive_definite(displaced + held))
-            shared.drop_smallest(differences[index], _DROPPED)
+            difference = _product(missed, common.invert_positive_definite(displaced + held))
+            shared.drop_smallest(difference, _DROPPED)
+            _level(difference)
+            differences[index] = difference
         differences[-footprints.lowest_bin, sources] = 0.0
         return differences
+
+
+def covary(
+    parameters: Parameters, targets_um: NDArray[np.float64], sources_um: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """(targets, sources) what is expected of footprints and noise before any unit was seen: the Gaussian process."""
+    return gaussian_process.covary(parameters, targets_um, sources_um)
 
 
 def _noise_only(parameters: Parameters) -> Parameters:
@@ -114,6 +124,19 @@ def _product(left, right):  # type: ignore[no-untyped-def]
                 for column in range(right.shape[1]):
                     product[row, column] += factor * right[inner, column]
     return product
+
+
+@numba.njit(nogil=True, cache=True)
+def _level(differences):  # type: ignore[no-untyped-def]
+    """Have each row sum to 0: what it lacks is shared out among those that are not 0."""
+    for target in range(len(differences)):
+        row, total, count = differences[target], 0.0, 0
+        for source in range(len(row)):
+            total += row[source]
+            count += row[source] != 0.0
+        for source in range(len(row)):
+            if row[source] != 0.0:
+                row[source] -= total / count
 
 
 @numba.njit(nogil=True, cache=True)

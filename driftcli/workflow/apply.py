@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from driftcli.errors import InputError
-from driftcli.model import HELPS, Settings
+from driftcli.model import HELPS, Footprints, Settings
 from driftcli.recording.facts import facts_of
 from driftcli.recording.probe import write_probe
 from driftcli.recording.recording import Recording
@@ -24,7 +24,8 @@ from driftcli.workflow.corrector import Corrector
 from driftcli.workflow.fit import of_any_band, offset, require_fit, tell_of_joined_bins
 from driftcli.workflow.identity import checksum_of
 from driftcli.workflow.journal import Journal, count_blocks
-from driftcli.workflow.memory import within_memory
+from driftcli.workflow.learn import learn, most_bytes, peaks_for
+from driftcli.workflow.memory import NO_FOOTPRINTS, within_memory
 from driftcli.workflow.outdated import tell_of_outdated
 from driftcli.workflow.outputs import Outputs, meta_of, outputs_of
 from driftcli.workflow.place import begin, kept_from_before
@@ -49,6 +50,7 @@ def apply(
     split: bool = False,
     compress: bool = False,
     if_better: bool = False,
+    peaks_path: Path | None = None,
     shard: Shard = WHOLE,
 ) -> dict[str, Any]:
     """Interpolate a recording's traces back along its motion, and write them to `out` with their probe beside it.
@@ -56,18 +58,23 @@ def apply(
     The binary has the recording's columns in their order (without those of removed contacts), its number of samples and
     its µV per bit. That of a SpikeGLX recording gets a meta beside it. dtype: int16 or float32, by default the
     recording's. split: write a binary for each file of the recording; `out` is then their folder. compress: write
-    mtscomp's format. if_better: leave the signal where it is unless the motion's assessment says that it helps. shard:
-    correct only that part; who ends last of all shards gives the outputs their names.
+    mtscomp's format. if_better: leave the signal where it is unless the motion's assessment says that it helps.
+    peaks_path: the peaks that weights are fitted to, by default those beside the motion. shard: correct only that part;
+    who ends last of all shards gives the outputs their names.
 
     Returns the facts that went to `run.json`, or of a shard that did not end last what it did. Raises InputError when
-    the motion doesn't fit the recording.
+    the motion or the peaks don't fit the recording.
     """
     outputs = outputs_of(recording, out, dtype, split=split, compress=compress)
     inputs = recording.inputs | {"motion": motion_path}
     if if_better:
         inputs["assessment"] = _assessment_of(motion_path)
+    peaks_path = peaks_for(settings, peaks_path, motion_path, work)
+    if peaks_path is not None:
+        inputs["peaks"] = peaks_path
     check_outputs(outputs.files, inputs.values())
-    work = within_memory(work, recording, dtype)
+    fitting = NO_FOOTPRINTS if peaks_path is None else most_bytes(recording, settings)
+    work = within_memory(work, recording, dtype, fitting)
     file = read_motion(motion_path, every_bin=False)
     file = of_any_band(facts_of(recording), file)
     require_fit(facts_of(recording), file, "the recording")
@@ -97,7 +104,15 @@ def apply(
             known, look = _known_labels(file, settings)
             labels = labels_of(recording, settings, work, known, look)
             begins_at = offset(facts_of(recording), file)
-            corrector = Corrector(recording, file.motions, settings, out_dtype, labels, work, begins_at=begins_at)
+        footprints: dict[int, Footprints] = {}
+        if peaks_path is not None:
+            with log.timed("footprints"):
+                context = (recording, peaks_path, file.motions, settings, labels, work)
+                footprints, log.facts["footprints"] = learn(*context, begins_at=begins_at)
+        with log.timed("prepare"):
+            corrector = Corrector(
+                recording, file.motions, settings, out_dtype, labels, work, footprints, begins_at=begins_at
+            )
             metas = [meta_of(output, corrector.corrected(), settings, moved_by) for output in outputs.binaries]
         if look:  # else an earlier verb has told
             tell_of_labels(recording, labels, work)

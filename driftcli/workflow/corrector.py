@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from driftcli.interpolate.interpolator import Interpolator, always_inside
 from driftcli.interpolate.weights import InterpolateParameters
-from driftcli.model import GOOD, ApplyParameters, Motion, Settings
+from driftcli.model import GOOD, ApplyParameters, Footprints, Motion, Settings
 from driftcli.preprocess.noise import median_level, noise_slices
 from driftcli.recording.convert import from_traces
 from driftcli.recording.recording import Recording
@@ -51,16 +51,18 @@ class Corrector:
         dtype: np.dtype[Any],
         labels: NDArray[np.uint8],
         work: Work,
+        footprints: Mapping[int, Footprints] | None = None,
         *,
         begins_at: int = 0,
     ) -> None:
-        """begins_at: the sample, in the motion's time, that is the first of the recording."""
+        """footprints: of the shanks that have some, for a method that is fitted to them.
+        begins_at: the sample, in the motion's time, that is the first of the recording."""
         self._begins_at = begins_at
         stage = settings["interpolate"]
         num_samples = begins_at + recording.num_samples
         context = (recording.geometry, motions, recording.sampling_frequency_hz, num_samples)
         parameters = cast(InterpolateParameters, stage.parameters)
-        self.interpolator = Interpolator(stage.module.Kernel, parameters, *context, labels)
+        self.interpolator = Interpolator(stage.module.Kernel, parameters, *context, labels, footprints)
         self.dtype = dtype
         self._motions, self._labels = motions, labels
         self.recording, self._work, self._scratch = recording, work, Scratch()

@@ -9,9 +9,11 @@ Time of the estimate: that of the real method on the peaks of those blocks, repe
 then twice as many, and so on until that takes half a second longer than a single bin does. Where a recording has more
 bins, a time of `c + a * bins + b * bins * (bins they are compared with)` is drawn through the last two; c is that of
 the single bin, as some methods have work to do that doesn't grow. The bins compared with are all, or those within the
-method's `time_horizon_s`. The verdict takes three more estimates. Of pictures it is what they took elsewhere.
+method's `time_horizon_s`. The verdict takes three more estimates. Of pictures, and of fitting weights to footprints, it
+is what they took elsewhere.
 
-Memory: what this process took at most while it did that, and what the estimate is predicted to take.
+Memory: what this process took at most while it did that, what fitting weights takes at most, and what the estimate is
+predicted to take.
 """
 
 from __future__ import annotations
@@ -29,6 +31,7 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from driftcli.catalogue import FITTED_TO_PEAKS
 from driftcli.errors import DriftcliError
 from driftcli.estimate.histogram import centres, temporal_bins
 from driftcli.files import free_bytes
@@ -39,6 +42,7 @@ from driftcli.store.peaks import joined_peaks
 from driftcli.workflow.assess import ESTIMATES
 from driftcli.workflow.corrector import Corrector
 from driftcli.workflow.estimate import Memory, Shanks, bin_s_of, spans_um_of, worked_s
+from driftcli.workflow.learn import most_bytes
 from driftcli.workflow.outputs import default_name, outputs_of
 from driftcli.workflow.peak_finder import Noise, PeakFinder, rows_in
 from driftcli.workflow.run import needed_bytes
@@ -52,6 +56,7 @@ _BINS = 150  # temporal bins of the smallest estimate that is timed
 _LONG_ENOUGH_S = 0.5  # to say how an estimate grows
 _MADE_UP_UM = 10.0
 _PLOT_S, _PLOT_PEAK_S = 3.0, 6e-7  # pictures of some 10,000 peaks and of 8 million took 3 and 7.4 s
+_FOOTPRINTS_S = 0.015  # of each contact: fitting the weights of 128 and 384 took 1.3 and 6.5 s
 _DISPLACEMENT_BYTES = 8
 _STAGE = "try a run"
 
@@ -87,7 +92,7 @@ def cost_of(
     work.reporter.progress(_STAGE, 1, 3)
     apply_s = trial.apply_s()
     work.reporter.progress(_STAGE, 2, 3)
-    streaming_bytes = _most_memory_bytes()
+    streaming_bytes = _most_memory_bytes() + round(sum(most_bytes(recording, settings)))
     estimate = _Estimate.of(recording, settings, trial, shanks)
     estimate_s, memory = estimate.seconds(work.jobs), estimate.memory(work.jobs)
     work.reporter.progress(_STAGE, 3, 3)
@@ -160,6 +165,8 @@ class _Trial:
         self.samples = sum(stop - start for start, stop in self._spans)
         self.longer = recording.num_samples / self.samples
         output = outputs_of(recording, recording.path.with_name(default_name(recording)), dtype).binaries[0]
+        fitted = settings["interpolate"].method in FITTED_TO_PEAKS
+        self._fitting_s = _FOOTPRINTS_S * len(recording.geometry) if fitted else 0.0
         self._sinks = [(output, sink_to_nowhere(hashed=output.meta is not None))]
         self._new_corrector = partial(
             Corrector,
@@ -185,7 +192,7 @@ class _Trial:
         """Time that apply would take."""
         begins_s, corrector = _timed(self._new_corrector)
         seconds, _ = _timed(lambda: self._fill(corrector, self._spans))
-        return begins_s + seconds * self.longer
+        return begins_s + seconds * self.longer + self._fitting_s
 
     def _detect(self, spans: list[Span]) -> Peaks:
         finder = self._finder

@@ -14,6 +14,8 @@ from driftcli.model import RecordingFacts
 from driftcli.reporter import Reporter
 from driftcli.store.motion import JOINED_WITHIN_UM, MotionFile
 
+_ESTIMATED = "the motion was estimated"
+
 
 def require_fit(facts: RecordingFacts, file: MotionFile, what: str) -> None:
     """Raise InputError unless the motion covers all of `what` (the recording, the peaks) and has its shanks.
@@ -41,6 +43,28 @@ def require_fit(facts: RecordingFacts, file: MotionFile, what: str) -> None:
     if file.facts is not None:
         _require_same_probe(facts, file.facts)
         _require_same_files(facts, file.facts, first)
+
+
+def require_peaks(facts: RecordingFacts, theirs: RecordingFacts) -> int:
+    """How many samples the recording begins after its peaks do. Raises InputError unless they cover all of it, in its
+    unit."""
+    hint = "give its own peaks with --peaks, or --set interpolate.method=gaussian_process, which needs none"
+    first = facts.origin - theirs.origin
+    if theirs.sampling_frequency_hz != facts.sampling_frequency_hz:
+        rates = f"{theirs.sampling_frequency_hz:g} Hz, not {facts.sampling_frequency_hz:g} Hz"
+        raise InputError(f"the peaks were found at a sampling frequency of {rates}", hint)
+    if first < 0 or first + facts.num_samples > theirs.num_samples:
+        raise InputError(
+            f"the peaks are of samples {theirs.origin} to {theirs.origin + theirs.num_samples}, the recording of "
+            f"{facts.origin} to {facts.origin + facts.num_samples}",
+            hint,
+        )
+    _require_same_contacts(facts, theirs, "the peaks were found")
+    ours, of_peaks = (1.0 if each.gain_to_uv is None else each.gain_to_uv for each in (facts, theirs))
+    if theirs.amplitude_unit != facts.amplitude_unit or not np.allclose(ours, of_peaks):
+        raise InputError("the peaks were found with another gain", "give the same --gain-to-uv")
+    _require_same_files(facts, theirs, first, "the peaks were found")
+    return first
 
 
 def of_any_band(facts: RecordingFacts, file: MotionFile) -> MotionFile:
@@ -87,16 +111,16 @@ def _require_same_probe(facts: RecordingFacts, theirs: RecordingFacts) -> None:
     _require_same_contacts(facts, theirs)
 
 
-def _require_same_contacts(facts: RecordingFacts, theirs: RecordingFacts) -> None:
+def _require_same_contacts(facts: RecordingFacts, theirs: RecordingFacts, made: str = _ESTIMATED) -> None:
     ours, positions_um = facts.geometry, theirs.geometry.positions_um
     same = positions_um.shape == ours.positions_um.shape and np.allclose(positions_um, ours.positions_um, atol=0.01)
     if not same or (theirs.geometry.shanks != ours.shanks).any():
         hint = "give the probe that detect was given"
-        raise InputError("the motion was estimated on a probe with other contact positions or shanks", hint)
+        raise InputError(f"{made} on a probe with other contact positions or shanks", hint)
 
 
-def _require_same_files(facts: RecordingFacts, theirs: RecordingFacts, first: int) -> None:
-    """Raise InputError where the acquisition numbered samples otherwise than those that the motion is of.
+def _require_same_files(facts: RecordingFacts, theirs: RecordingFacts, first: int, made: str = _ESTIMATED) -> None:
+    """Raise InputError where the acquisition numbered samples otherwise than those that the motion is of, or the peaks.
 
     first: the sample of theirs that is our first one. Files that say nothing of their numbers are taken at their word.
     """
@@ -107,7 +131,7 @@ def _require_same_files(facts: RecordingFacts, theirs: RecordingFacts, first: in
         their_start, their_acquired = theirs.files[before[-1]].tolist()
         if 0 <= their_acquired != acquired - (first + start - their_start):
             raise InputError(
-                "the motion was estimated on other files, or on these in another order or with others between",
+                f"{made} on other files, or on these in another order or with others between",
                 "give the files that detect was given, and --start-s and --end-s for a part of them, or --split",
             )
 

@@ -30,6 +30,7 @@ from driftcli.store.peaks import joined_peaks, peaks_in_pieces, read_peaks
 from driftcli.workflow.corrector import Corrector
 from driftcli.workflow.findings import Entry, Finding
 from driftcli.workflow.fit import of_any_band, offset, require_fit
+from driftcli.workflow.learn import learn
 from driftcli.workflow.machine import cpu_type, versions
 from driftcli.workflow.outputs import outputs_of
 from driftcli.workflow.peak_finder import Noise, PeakFinder, rows_in
@@ -56,10 +57,12 @@ def check_again(
     redo = {"apply": _check_corrected, "detect": _check_peaks}.get(entry.facts["verb"])
     if redo is None or not places:
         return
-    needed = entry.name if entry.facts["verb"] == "detect" else entry.input_path("motion").name
-    if needed in damaged:
-        yield Finding(entry.name, DONE_AGAIN, "unchecked", f"{needed} is not what it was")
-        return
+    made_from = [name for name in ("motion", "peaks") if name in entry.facts["inputs"]]
+    needed = [entry.name] if entry.facts["verb"] == "detect" else [entry.input_path(name).name for name in made_from]
+    for name in needed:
+        if name in damaged:
+            yield Finding(entry.name, DONE_AGAIN, "unchecked", f"{name} is not what it was")
+            return
     absent = [path for path in map(entry.input_path, entry.facts["inputs"]) if not os.access(path, os.R_OK)]
     if absent:
         told = f"{absent[0]} is not there: mount the recording to have blocks done again, or --places 0 leaves this out"
@@ -154,9 +157,11 @@ def _check_corrected(entry: Entry, places: int, rng: np.random.Generator, work: 
     require_fit(facts_of(recording), file, "the recording")
     settings = presets.resolve(file.preset | facts["preset"])
     dtype, begins_at = np.dtype(options["dtype"]), offset(facts_of(recording), file)
-    corrector = Corrector(
-        recording, file.motions, settings, dtype, _labels(entry, recording), work, begins_at=begins_at
-    )
+    labels, footprints = _labels(entry, recording), None
+    if "peaks" in facts["inputs"]:
+        context = (recording, entry.input_path("peaks"), file.motions, settings, labels, work)
+        footprints, _ = learn(*context, begins_at=begins_at)
+    corrector = Corrector(recording, file.motions, settings, dtype, labels, work, footprints, begins_at=begins_at)
     out = entry.folder if options["split"] else entry.path(entry.name)
     outputs = outputs_of(recording, out, options["dtype"], split=options["split"], compress=options["compress"])
     stored = {binary.name: _Stored(entry, binary) for binary in binaries_of(entry)}

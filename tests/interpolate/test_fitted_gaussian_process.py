@@ -81,7 +81,19 @@ def test_weights_are_those_of_the_oracle(parameters, bad):
     expected = oracle.fitted_weights(gaussian, displacement, bins_um, *zip(*moments, strict=True), sources, held)
     expected = oracle_interpolate.drop_smallest(expected, 1e-4)
     weights = Kernel(chosen, POSITIONS, POSITIONS[sources], footprints, sources).weights(displacement)
-    np.testing.assert_allclose(weights, expected, rtol=0, atol=1e-8)
+    np.testing.assert_allclose(weights, expected, rtol=0, atol=1e-7)
+
+
+@pytest.mark.parametrize("bad", [(), BAD])
+def test_what_all_contacts_share_stays_what_it_is(bad):
+    """Offsets and slow potentials: weights sum to 1 wherever those of the Gaussian process do."""
+    sources = _without(bad)
+    kernel = Kernel(DEFAULT, POSITIONS, POSITIONS[sources], learned(bad), sources)
+    plain = gaussian_process.Kernel(PLAIN, POSITIONS, POSITIONS[sources])
+    for moved_um in (-9.0, -2.5, 6.0, 11.0):
+        fitted, own = (each.weights(_shift(moved_um)) for each in (kernel, plain))
+        assert np.abs(fitted - own).max() > 0.01
+        np.testing.assert_allclose(fitted.sum(axis=1), own.sum(axis=1), atol=3e-4)
 
 
 def test_units_keep_their_shape_better_than_with_the_gaussian_process():

@@ -24,7 +24,7 @@ def group(snippets, positions, places, displacement, weights_at):
 
 def all_features(snippets, positions, places, displacement, weights_at):
     """(P, C * 5) components at the contacts, displacement taken out, weighed by nearness, over the root of the size."""
-    compared = snippets[:: math.ceil(len(snippets) / 3000)]
+    compared = snippets[:: math.ceil(len(snippets) / 5000)]
     courses = compared.transpose(0, 2, 1).reshape(-1, snippets.shape[1])
     courses = courses[~np.isnan(courses).any(axis=1)]
     basis = np.linalg.eigh(courses.T @ courses)[1][:, ::-1][:, :5].T
@@ -32,18 +32,19 @@ def all_features(snippets, positions, places, displacement, weights_at):
     for snippet, place, moved in zip(np.nan_to_num(snippets), places, displacement, strict=True):
         apart = np.hypot(*(positions - place).T)
         near = np.where(apart <= 110, np.exp(-0.5 * (apart / 50) ** 2), 0)
-        feature = (near[:, None] * (weights_at(np.rint(moved)) @ snippet.T @ basis.T)).ravel()
+        feature = (near[:, None] * (weights_at(2 * np.rint(moved / 2)) @ snippet.T @ basis.T)).ravel()
         features.append(feature / math.sqrt(np.linalg.norm(feature)))
     return np.array(features)
 
 
 def k_means(features, count):
-    apart = (features**2).sum(axis=1)
+    some = features[:: math.ceil(len(features) / 5000)]
+    apart = (some**2).sum(axis=1)
     means = []
     for index in range(count):
         total = np.cumsum(apart)
-        means.append(features[np.flatnonzero(total > ((index + 0.5) * GOLDEN % 1) * total[-1])[0]])
-        apart = np.minimum(apart, ((features - means[-1]) ** 2).sum(axis=1))
+        means.append(some[np.flatnonzero(total > ((index + 0.5) * GOLDEN % 1) * total[-1])[0]])
+        apart = np.minimum(apart, ((some - means[-1]) ** 2).sum(axis=1))
     means = np.array(means)
     for _ in range(8):
         labels = ((features[:, None] - means[None]) ** 2).sum(axis=2).argmin(axis=1)
@@ -109,7 +110,7 @@ def moments(snippets, labels, displacement, positions, covary, noise_variance, n
         near, one, other = field_moments(
             snippets[members], bins[members], positions, covary, noise_variance, noise_length, bin_um, all_bins
         )
-        size = np.trace(one[list(all_bins).index(0)])
+        size = max(np.trace(each) for each in one)
         displaced[np.ix_(range(len(all_bins)), near, near)] += one / size
         resting[np.ix_(range(len(all_bins)), near, near)] += other / size
     return all_bins * bin_um, displaced, resting
@@ -119,46 +120,54 @@ def field_moments(snippets, bins, positions, covary, noise_variance, noise_lengt
     """Of one group: the contacts around its largest spike, and its moments there."""
     fullest = max(sorted(set(bins)), key=lambda b: (bins == b).sum())
     there = snippets[bins == fullest]
+    has = (~np.isnan(there[:, 0])).sum(axis=0)
     largest = max(
-        (c for c in range(len(positions)) if not np.isnan(there[:, 0, c]).all()),
+        (c for c in range(len(positions)) if has[c] >= 0.3 * has.max()),
         key=lambda c: np.ptp(np.nanmean(there[:, :, c], axis=0)),
     )
     near = np.flatnonzero(np.hypot(*(positions - positions[largest]).T) <= 110)
-    seen = [
-        (b, c, (~np.isnan(snippets[bins == b, 0, c])).sum())
-        for b in sorted(set(bins))
-        for c in near
-        if (~np.isnan(snippets[bins == b, 0, c])).any()
-    ]
-    courses = np.array([np.nanmean(snippets[bins == b, :, c], axis=0) for b, c, _ in seen])
-    counts = np.array([n for _, _, n in seen])
+    places = {}  # of the field, by what counts as one place: the spikes seen there, and those of each bin
+    for b in all_bins:
+        for c in near:
+            moved = positions[c] - [0, b * bin_um]
+            place = places.setdefault(grid(moved, bin_um), {"um": moved, "spikes": [], "count": {}})
+            spikes = snippets[(bins == b) & ~np.isnan(snippets[:, 0, c])][:, :, c]
+            place["spikes"].extend(spikes)
+            place["count"][b] = len(spikes)
+    everywhere = np.array([place["um"] for place in places.values()])
+    seen = [place for place in places.values() if place["spikes"]]
+    courses = np.array([np.mean(place["spikes"], axis=0) for place in seen])
+    counts = np.array([len(place["spikes"]) for place in seen])
     basis = np.linalg.eigh((courses.T * counts) @ courses)[1][:, ::-1][:, :5].T
-    places = np.array([positions[c] - [0, b * bin_um] for b, c, _ in seen])
-    everywhere = np.array([positions[c] - [0, b * bin_um] for b in all_bins for c in near])
+    at_seen = np.array([place["um"] for place in seen])
     noise = np.zeros((len(seen), len(seen)))
-    for i, (b, c, n) in enumerate(seen):
-        for j, (b2, c2, n2) in enumerate(seen):
-            if b == b2:
-                shared = 0.5 * math.exp(-math.dist(positions[c], positions[c2]) / noise_length) + 0.5 * (c == c2)
-                noise[i, j] = noise_variance * shared / max(n, n2)
+    for i, one in enumerate(seen):
+        for j, other in enumerate(seen):
+            shared = 0.5 * math.exp(-math.dist(one["um"], other["um"]) / noise_length) + 0.5 * (i == j)
+            both = sum(min(one["count"].get(b, 0), other["count"].get(b, 0)) for b in all_bins)
+            noise[i, j] = noise_variance * shared * both / (counts[i] * counts[j])
     mean_product = np.zeros((len(everywhere), len(everywhere)))
     for component in basis:
         values = courses @ component
         power = max(values[counts >= 0.3 * counts.max()] ** 2) - noise_variance / counts.max()
         variance = max(0.1 * power, 1e-4 * noise_variance)
         prior = variance * covary(everywhere, everywhere)
-        to_seen = variance * covary(everywhere, places)
-        inverse = np.linalg.inv(variance * (covary(places, places) + 1e-9 * np.eye(len(places))) + noise)
+        to_seen = variance * covary(everywhere, at_seen)
+        inverse = np.linalg.inv(variance * (covary(at_seen, at_seen) + 1e-9 * np.eye(len(seen))) + noise)
         mean = to_seen @ inverse @ values
         mean_product += np.outer(mean, mean) + prior - to_seen @ inverse @ to_seen.T
-    k = len(near)
-    rest = list(all_bins).index(0) * k
-    blocks = [slice(i * k, (i + 1) * k) for i in range(len(all_bins))]
+    index = {key: number for number, key in enumerate(places)}
+    looked_at = [[index[grid(positions[c] - [0, b * bin_um], bin_um)] for c in near] for b in all_bins]
+    at_rest = looked_at[list(all_bins).index(0)]
     return (
         near,
-        np.array([mean_product[block, block] for block in blocks]),
-        np.array([mean_product[rest : rest + k, block] for block in blocks]),
+        np.array([mean_product[np.ix_(each, each)] for each in looked_at]),
+        np.array([mean_product[np.ix_(at_rest, each)] for each in looked_at]),
     )
+
+
+def grid(place, bin_um):
+    return tuple(np.rint(place / (bin_um / 2)))
 
 
 # --- weights ----------------------------------------------------------------------------------------------------------
@@ -174,7 +183,10 @@ def fitted_weights(gaussian, displacement, bins_um, displaced, resting, sources,
         start = gaussian(moved)
         one, other = one[np.ix_(sources, sources)], other[:, sources]
         difference = np.linalg.solve(one + held, (other - start @ one).T).T
-        differences.append(interpolate.drop_smallest(difference, 0.02))
+        kept = interpolate.drop_smallest(difference, 0.02)
+        for row in kept:
+            row[row != 0] -= row.sum() / max((row != 0).sum(), 1)
+        differences.append(kept)
         if moved == 0:
             differences[-1][sources] = 0
     width = bins_um[1] - bins_um[0]

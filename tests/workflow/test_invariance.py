@@ -35,6 +35,15 @@ def test_selected_peaks_are_the_same_too(drifting, run_verbs, select):
     assert (one / "peaks.h5").read_bytes() == (four / "peaks.h5").read_bytes()
 
 
+def test_weights_that_are_fitted_are_the_same_too(drifting, run_verbs):
+    changes = ["interpolate.method=fitted_gaussian_process", "interpolate.time=linear"]
+    one = run_verbs(drifting, "one", changes=changes, work=Work(jobs=1, chunk_s=60.0))
+    four = run_verbs(drifting, "four", changes=changes, work=Work(jobs=4, chunk_s=0.1))
+    plain = run_verbs(drifting, "plain", changes=["interpolate.method=gaussian_process", "interpolate.time=linear"])
+    assert (one / "corrected.bin").read_bytes() == (four / "corrected.bin").read_bytes()
+    assert (one / "corrected.bin").read_bytes() != (plain / "corrected.bin").read_bytes()
+
+
 def test_raw_and_float_outputs_are_the_same_too(drifting, run_verbs):
     outputs = [
         run_verbs(drifting, name, changes=["apply.signal=raw"], dtype="float32", work=work)

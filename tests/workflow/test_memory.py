@@ -9,10 +9,12 @@ import numpy as np
 import pytest
 
 import small_recording
+from driftcli import presets
 from driftcli.errors import UsageError
 from driftcli.recording.mtscomp import CompressedSamples
 from driftcli.recording.open import open_recording
 from driftcli.reporter import Reporter
+from driftcli.workflow.learn import most_bytes
 from driftcli.workflow.memory import streaming_bytes, within_memory
 from driftcli.workflow.work import Work
 from make_cbin import make_cbin
@@ -95,3 +97,20 @@ def test_chunks_that_are_kept_count(tmp_path):
     held = CompressedSamples.open(cbin).held_bytes
     assert held >= 2 * 30_000 * 48 * 2
     assert streaming_bytes(compressed, 2) == plain + held
+
+
+def test_what_fitted_weights_take_counts(tmp_path, reporter):
+    """Snippets before anything is written, and the weights while it is."""
+    small_recording.write(tmp_path, np.zeros((1000, 384), "<i2"))
+    recording = opened(tmp_path)
+    fitted, other = (most_bytes(recording, presets.load(name)) for name in ("likelihood", "rigid_fast"))
+    assert other == (0, 0)
+    peaks, around = 200 * (3830 / 10 + 1), 26  # contacts every 10 µm, within 130 µm
+    assert 0.9 < fitted.before / (peaks * around * 88) < 1.1
+    assert fitted.on == 61 * 384**2 * 4
+    with_them, without = (streaming_bytes(recording, 1, None, each) for each in (fitted, other))
+    assert with_them > without + fitted.on
+    allowed = Work(jobs=1, max_memory_bytes=without, reporter=reporter)
+    assert within_memory(allowed, recording).jobs == 1
+    with pytest.raises(UsageError, match="one thread takes"):
+        within_memory(allowed, recording, None, fitted)

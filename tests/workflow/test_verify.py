@@ -117,6 +117,7 @@ KINDS = {
     "joined": lambda folder: joined(folder, split=True, compress=True),
     "shards": sharded,
     "removed": lambda folder: raw(folder, ["interpolate.border_mode=remove_channels"]),
+    "fitted": lambda folder: raw(folder, ["interpolate.method=fitted_gaussian_process"]),
     "spikeglx": lambda folder: spikeglx(folder),
     "split": lambda folder: spikeglx(folder, lengths=(20_000, 17_001, 23_000), gaps=(0, 4_000), split=True),
     "compressed pair": lambda folder: spikeglx(folder, compress=True),
@@ -372,6 +373,19 @@ def test_an_absent_input_is_no_fault_of_the_outputs(made, number):
     assert set(unchecked) == inputs | {("peaks.h5", "done again"), ("corrected.bin", "done again")}
     assert "mount the recording" in unchecked["peaks.h5", "done again"]
     assert "--places 0" in unchecked["peaks.h5", "done again"]
+
+
+def test_a_correction_is_not_blamed_for_the_peaks_that_its_weights_were_fitted_to(made):
+    out = made("fitted").folder
+    assert json.loads((out / "run.json").read_text())["outputs"]["corrected.bin"]["footprints"]["0"]["groups"]
+    with flipped(out / "peaks.h5", 4_000):
+        found = verify(out, WORK, places=2)
+    assert ("corrected.bin", "done again") in unchecked_of(found)
+    assert not [
+        each
+        for each in found.findings
+        if each.file == "corrected.bin" and each.check == "checksums" and each.state == "wrong"
+    ]
 
 
 OLD_RUN = Path(__file__).with_name("old_run.json")
