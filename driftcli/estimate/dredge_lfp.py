@@ -36,6 +36,8 @@ from driftcli.reporter import Reporter
 _ZERO_THRESHOLD = 1e-5
 _ROUNDING = 1e-9  # of a bin: a chunk or a horizon of whole bins has all of them whatever the division's rounding
 _ROWS = 32  # of a chunk that are compared at once with those after them
+# What is told: less than this share of the pairs that correlate enough, and a range of more than this of the shank.
+_HARDLY_ANY, _MOST_OF_SHANK = 0.01, 0.5
 _COPIES_OF_TRACES = 2
 _COPIES_OF_PAIRS = 3  # of a chunk's: while weights are made
 
@@ -94,23 +96,20 @@ def estimate(
     """Motion of one shank whose contacts lie at depths from span_um[0] to span_um[1].
 
     The rows of `lfp` are its temporal bins, which cover `duration_s`. `jobs` threads compare as many chunks at a time;
-    the result is the same for any number of them. `reporter` is told if no two bins could be lined up. InputError if
-    there are fewer than two depths, or if a value is not finite; UsageError as of `PairEquations`.
+    the result is the same for any number of them. `reporter` is told if hardly any two bins could be lined up, and if
+    the motion is hardly possible. InputError if there are fewer than two depths, or if a value is not finite;
+    UsageError as of `PairEquations`.
     """
     _check(lfp)
     windows, centres_um = spatial_windows(parameters, span_um, lfp.depths_um, reporter, _ZERO_THRESHOLD)
     comparison = _Comparison.of(lfp, windows, parameters)
-    displacement_um, chunks, matched = np.empty((len(lfp), len(windows))), comparison.chunks(), False
+    displacement_um, chunks, matched = np.empty((len(lfp), len(windows))), comparison.chunks(), 0
     with ThreadPoolExecutor(jobs) as pool:
         for done, chunk in enumerate(_in_order(pool, comparison.compare, chunks, jobs + 1)):
             displacement_um[slice(*chunk.here)] = chunk.solve(displacement_um[slice(*chunk.before)], parameters)
-            matched = matched or chunk.matched
+            matched += chunk.matched
             reporter.progress("estimate", done + 1, len(chunks))
-    if len(lfp) > 1 and not matched:
-        reporter.message(
-            "no two temporal bins could be lined up, so no motion is found: none correlate by the mincorr of "
-            f"{parameters.mincorr:g} or more"
-        )
+    _tell(matched, comparison.count(chunks), displacement_um, span_um, parameters, reporter)
     return Motion(displacement_um, (np.arange(len(lfp), dtype=np.float64) + 0.5) * lfp.bin_s, centres_um)
 
 
@@ -144,6 +143,31 @@ def _check(lfp: DepthTraces) -> None:
         raise InputError("the traces hold NaN or infinity", "look at the recording with driftcli info")
 
 
+def _tell(
+    matched: int,
+    pairs: int,
+    displacement_um: NDArray[np.float64],
+    span_um: tuple[float, float],
+    parameters: Parameters,
+    reporter: Reporter,
+) -> None:
+    """Tell what speaks against a motion. matched: how many pairs of bins could be lined up."""
+    mincorr, percentile = f"the mincorr of {parameters.mincorr:g} or more", parameters.mincorr_percentile
+    if pairs and not matched:
+        reporter.message(f"no two temporal bins could be lined up, so no motion is found: none correlate by {mincorr}")
+    elif matched < _HARDLY_ANY * pairs and percentile is None:
+        reporter.message(
+            f"less than {_HARDLY_ANY:.0%} of the pairs of temporal bins correlate by {mincorr}, so the motion rests on "
+            "little: the signal may hold no local field potential; if it does, set estimate.mincorr lower"
+        )
+    range_um, length_um = float(np.ptp(displacement_um, axis=0).max()), span_um[1] - span_um[0]
+    if range_um > _MOST_OF_SHANK * length_um:
+        reporter.message(
+            f"the motion ranges over {range_um:.0f} µm of a shank of {length_um:.0f} µm: temporal bins were probably "
+            "lined up where they only look alike; set estimate.max_disp_um to what can happen within two chunks"
+        )
+
+
 def _chunk_bins(bin_s: float, parameters: Parameters) -> int:
     return int(parameters.chunk_len_s / bin_s + _ROUNDING)
 
@@ -169,9 +193,9 @@ class _Chunk:
     apart: NDArray[np.float64]
 
     @property
-    def matched(self) -> bool:
-        """Whether any two bins could be lined up."""
-        return bool(self.pairs.weights.any() or self.held.any())
+    def matched(self) -> int:
+        """How many pairs could be lined up, in all windows."""
+        return int(np.count_nonzero(self.pairs.weights) + np.count_nonzero(self.held))
 
     def solve(self, before_um: NDArray[np.float64], parameters: Parameters) -> NDArray[np.float64]:
         """(J, W) displacement here, from that of the chunk before (I, W)."""
@@ -208,6 +232,11 @@ class _Comparison:
         """The rows of each chunk."""
         n_bins = len(self.lfp)
         return [(start, min(start + self.chunk_bins, n_bins)) for start in range(0, n_bins, self.chunk_bins)]
+
+    def count(self, chunks: list[Span]) -> int:
+        """How many pairs there are in some chunks and with those before them, in all windows."""
+        earlier = [np.arange(*here) - max(0, here[0] - self.chunk_bins) for here in chunks]
+        return len(self.windows) * sum(int(np.minimum(each, self.reach).sum()) for each in earlier)
 
     def compare(self, here: Span) -> _Chunk:
         """What a chunk's pairs ask for."""

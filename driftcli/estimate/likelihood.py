@@ -17,6 +17,8 @@ coherent point drift", IEEE PAMI 2010); the robust random walk is an iterated Ka
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
@@ -35,8 +37,9 @@ _FIRST_STEP_UM = 0.2  # of the tissue at least, before anything but the coarse m
 _LEARN_EVERY = 3  # rounds
 _BENDING_UM = 100.0  # distance of windows that `bending_um` is told for
 _MOST_LIKE, _LEAST_BENDING_UM = 1 - 1e-7, 1e-5  # beyond, windows move as one, lines are straight, and rounding grows
-# See `_resting`: shares of the range, and of the time.
-_NEAR_MIDDLE, _AT_REST, _FOR_LONG = 1 / 8, 1 / 10, 0.6
+# See `_resting`: shares of the range, and of the time; what it takes to be at rest when the recording begins.
+_NEAR_MIDDLE, _AT_REST, _FOR_LONG = 1 / 8, 1 / 10, 0.8
+_LEAST_REST_UM, _FIRST_S, _STILL = 1.0, 5.0, 0.2
 
 
 class Parameters(model.Parameters):
@@ -90,9 +93,10 @@ def estimate(
 ) -> Motion:
     """Motion of one shank whose contacts lie at depths from span_um[0] to span_um[1], and how uncertain it is.
 
-    The displacement of each depth is 0 where the tissue rests most of the time, see `_resting`. `jobs` threads line up
-    blocks; the result is the same for any number of them. InputError if there are no peaks within the span or a peak's
-    time, depth or amplitude is not finite; UsageError if it would take too much memory.
+    The displacement of each depth is 0 about where the tissue rests, see `_resting`. `jobs` threads line up blocks; the
+    result is the same for any number of them. `reporter` is told if no peak says anything about the motion. InputError
+    if there are no peaks within the span or a peak's time, depth or amplitude is not finite; UsageError if it would
+    take too much memory.
     """
     edges_s = temporal_bins(duration_s, parameters.bin_s)
     check_peaks(peaks, edges_s, np.array(span_um, float))
@@ -102,7 +106,7 @@ def estimate(
     coarse = blocks.coarse_motion(peaks, _layout(span_um, duration_s, parameters), reporter, jobs)
     displacement_um = coarse.at(centres(edges_s)[:, None], nodes.depths_um[None])
     displacement_um, deviation_um = _refined(displacement_um, peaks, nodes, span_um, parameters, reporter)
-    motion_um = displacement_um - _resting(displacement_um)
+    motion_um = displacement_um - _resting(displacement_um, parameters.bin_s)
     return Motion(motion_um, centres(edges_s), nodes.depths_um, deviation_um=deviation_um)
 
 
@@ -157,15 +161,20 @@ def _refined(
     prior = Prior.of(displacement_um, *_of_prior(nodes, parameters), _FIRST_STEP_UM)
     for done in range(parameters.rounds):
         sigma_um = max(parameters.depth_sigma_um, _FIRST_SIGMA_UM * _SHARPER**done)
-        solution = Solution(displacement_um, *tissue.evidence(displacement_um, sigma_um), prior)
+        slopes, bends = tissue.evidence(displacement_um, sigma_um)
+        solution = Solution(displacement_um, slopes, bends, prior)
         displacement_um = solution.displacement_um
-        last = done == parameters.rounds - 1
-        if last or done % _LEARN_EVERY == 0:
-            covariance = solution.covariance()
-            prior = prior.learned(displacement_um, covariance)
+        if done == parameters.rounds - 1:
+            deviation_um = np.sqrt(solution.covariance()[..., 0])
+        elif done % _LEARN_EVERY == 0:
+            prior = prior.learned(displacement_um, solution.covariance())
         del solution  # its equations are as large as those of the next round
         reporter.progress("estimate", parameters.rounds + done + 1, 2 * parameters.rounds)
-    return displacement_um, np.sqrt(covariance[..., 0])
+    if not bends.any():
+        reporter.message(
+            "no peak says anything about the motion, so none is found: peaks at the outermost contacts and beyond don't"
+        )
+    return displacement_um, deviation_um
 
 
 def _of_tissue(parameters: Parameters) -> TissueParameters:
@@ -179,20 +188,42 @@ def _of_prior(nodes: Nodes, parameters: Parameters) -> tuple[float, float, float
     return likeness, nodes.bin_s / bending_um**2, parameters.step_freedom
 
 
-def _resting(displacement_um: NDArray[np.float64]) -> NDArray[np.float64]:
-    """(W,) where the tissue of each depth rests: its median; but if it rests nowhere for long, one near the middle of
-    where it gets to.
+def _resting(displacement_um: NDArray[np.float64], bin_s: float) -> NDArray[np.float64]:
+    """(W,) the zero of each depth: about where the tissue rests, less what isn't a straight line along the shank.
 
-    Only differences can be seen, and depths whose zeros differ would look as if they moved differently. A median alone
-    goes from one end to the other where the tissue jumps to and fro between two places.
+    Only differences can be seen, and depths whose zeros are of other times would look as if they moved differently. So
+    they are those of the times at which it rests for long; else those of the beginning, if it rests then; else they are
+    near the middle of where each depth gets to. With those of the beginning, too, all together are 0 where the tissue
+    is for the most part: what is not moved keeps its traces.
     """
     low, median, high = np.percentile(displacement_um, (10, 50, 90), axis=0)
-    middle, within = (low + high) / 2, _NEAR_MIDDLE * (high - low)
-    there = np.abs(displacement_um - median) <= _AT_REST * (high - low)
-    resting = median if there.mean() >= _FOR_LONG else np.clip(median, middle - within, middle + within)
-    mean = displacement_um.mean(axis=0)
+    near_um = np.maximum(_AT_REST * (high - low), _LEAST_REST_UM)
+    if (np.abs(displacement_um - median) <= near_um).mean() >= _FOR_LONG:
+        resting = median
+    else:
+        middle, within = (low + high) / 2, _NEAR_MIDDLE * (high - low)
+        resting = np.clip(median, middle - within, middle + within)
+        began = _at_first(displacement_um, near_um, math.ceil(_FIRST_S / bin_s))
+        if began is not None:
+            resting = began + np.median(displacement_um.mean(axis=1)) - began.mean()
+    mean: NDArray[np.float64] = displacement_um.mean(axis=0)
     # only a straight line of it: at single depths the percentiles' own errors would show
     return mean + _line(resting - mean)
+
+
+def _at_first(
+    displacement_um: NDArray[np.float64], near_um: NDArray[np.float64], least: int
+) -> NDArray[np.float64] | None:
+    """(W,) where each depth is when the recording begins; None where it doesn't rest but passes.
+
+    That is until some depth is no longer `near_um`, and for so many bins at least.
+    """
+    near = np.abs(displacement_um - np.median(displacement_um[:least], axis=0)) <= near_um
+    gone = np.flatnonzero(~near[least:].all(axis=1))
+    first = displacement_um[: least + gone[0] if len(gone) else None]
+    began: NDArray[np.float64] = np.median(first, axis=0)
+    wanders_um = np.median(np.abs(first - began), axis=0)
+    return began if (wanders_um <= _STILL * near_um).all() else None
 
 
 def _line(values: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -4,12 +4,13 @@ Methods know one stretch of time, in bins of equal length from 0 on. Where a rec
 or where a mask covers most of a bin, the bins that are left are laid out anew with empty ones between them: so many
 that no smoothing reaches across and that a prior for small steps hardly holds back what happened in between, but no
 more, as they cost time and memory. The method works on those, and its motion is laid out over the recording again: bins
-that were left out get the displacement between those of their neighbours, and the motion may step at a break. A
-recording without breaks and masked bins is left as it is.
+that were left out get the displacement between those of their neighbours, the less certain the farther these are, and
+the motion may step at a break. A recording without breaks and masked bins is left as it is.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
@@ -113,20 +114,53 @@ class Timeline:
             return motion
         centres_s = (self.starts_s + self.ends_s) / 2
         displacement_um = self._laid_out(motion.displacement_um, centres_s)
-        deviation_um = None if motion.deviation_um is None else self._laid_out(motion.deviation_um, centres_s)
+        deviation_um = motion.deviation_um
+        if deviation_um is not None:
+            deviation_um = self._deviation_um(deviation_um, displacement_um, centres_s)
         return Motion(displacement_um, centres_s, motion.spatial_bins_um, self.stretches_s[1:], deviation_um)
 
     def _laid_out(self, values: NDArray[np.float64], centres_s: NDArray[np.float64]) -> NDArray[np.float64]:
         """(B, W) values of all bins of the recording, from those of the timeline."""
         laid_out = np.empty((len(centres_s), values.shape[1]))
-        for stretch in range(len(self.stretches_s)):
-            here = self.stretch_of == stretch
-            known = self.kept & here
-            known = known if known.any() else self.kept  # nothing is known of this stretch: what is known around it
+        for here, known in self._stretches():
             of_known = values[self.place[known]]
             for window in range(values.shape[1]):
                 laid_out[here, window] = np.interp(centres_s[here], centres_s[known], of_known[:, window])
         return laid_out
+
+    def _deviation_um(
+        self, worked_um: NDArray[np.float64], displacement_um: NDArray[np.float64], centres_s: NDArray[np.float64]
+    ) -> NDArray[np.float64]:
+        """(B, W) standard deviations, from those of the timeline and the displacement (B, W) of all bins.
+
+        Where nothing is known the motion walks on at random, by steps as large as where it is known: to the variance
+        between the neighbours' comes that of a walk that is held at both of them (a Brownian bridge); of one that is
+        held at the nearest alone, if there is no other, or if the motion may have stepped on the way.
+        """
+        walked_bins = np.empty(len(centres_s))
+        for here, known in self._stretches():
+            bridged = bool((known & here).any())
+            walked_bins[here] = _walked(centres_s[here], centres_s[known], bridged) / self.bin_s
+        variance = self._laid_out(worked_um**2, centres_s)
+        variance += walked_bins[:, None] * self._step_variance(displacement_um, centres_s)
+        return np.where(self.kept[:, None], self._laid_out(worked_um, centres_s), np.sqrt(variance))
+
+    def _step_variance(
+        self, displacement_um: NDArray[np.float64], centres_s: NDArray[np.float64]
+    ) -> NDArray[np.float64]:
+        """(W,) mean square of a bin's step, between the bins that are known; 0 where no stretch has two of them."""
+        known = np.flatnonzero(self.kept)
+        squares = np.diff(displacement_um[known], axis=0) ** 2 * self.bin_s / np.diff(centres_s[known])[:, None]
+        within = np.diff(self.stretch_of[known]) == 0
+        variance: NDArray[np.float64] = squares[within].sum(axis=0) / max(within.sum(), 1)
+        return variance
+
+    def _stretches(self) -> Iterator[tuple[NDArray[np.bool_], NDArray[np.bool_]]]:
+        """(B,) the bins of each stretch, and those that its motion is known from."""
+        for stretch in range(len(self.stretches_s)):
+            here = self.stretch_of == stretch
+            known = self.kept & here
+            yield here, known if known.any() else self.kept  # nothing is known of this one: what is known around it
 
 
 def _no_bin(bin_s: float, long_files: bool) -> InputError:
@@ -150,6 +184,18 @@ def _places(stretch_of: NDArray[np.int64], kept: NDArray[np.bool_]) -> NDArray[n
     place = np.zeros(len(kept), np.int64)
     place[bins[1:]] = np.cumsum(1 + empty)
     return place
+
+
+def _walked(time_s: NDArray[np.float64], known_s: NDArray[np.float64], bridged: bool) -> NDArray[np.float64]:
+    """After how long a random walk from a known time varies as much as at each time; 0 at the known ones themselves.
+
+    bridged: it is held at the known times before and after; else at the nearest alone.
+    """
+    after = np.searchsorted(known_s, time_s)
+    bounds_s = np.concatenate([[-np.inf], known_s, [np.inf]])
+    since_s, until_s = time_s - bounds_s[after], bounds_s[after + 1] - time_s
+    near_s, far_s = np.minimum(since_s, until_s), np.maximum(since_s, until_s)
+    return near_s / (1 + near_s / far_s) if bridged else near_s
 
 
 def _some(peaks: DepthPeaks, which: NDArray[np.bool_], time_s: NDArray[np.float64]) -> DepthPeaks:

@@ -23,7 +23,7 @@ _UNIT_UM = 2.0  # how far the positions of one unit scatter, about: a hump is as
 _TRUNCATE = 4.0  # where the Gaussians end, in sigmas
 _NOTHING = 1e-12  # peaks a cell
 _FIELDS = 7  # arrays of all cells that there are at once
-_LOGS = 4.6  # range of log amplitudes that memory is reckoned for: a hundredfold
+_LOGS = 4.6  # range of log amplitudes that are told apart: a hundredfold; memory is reckoned for it
 
 
 @dataclass(frozen=True)
@@ -85,14 +85,17 @@ class Tissue:
         farthest_um: float,
         parameters: TissueParameters,
     ) -> Tissue:
-        """farthest_um: by how much a displacement may exceed what the contacts span, either way."""
+        """farthest_um: by how much a displacement may exceed what the contacts span, either way.
+
+        Amplitudes of more than a hundred times the smallest, or so, count as that.
+        """
         step_um, step_log = parameters.depth_sigma_um / 2, parameters.amplitude_sigma / _LOGS_PER_SIGMA
         beyond_um = _beyond_um(farthest_um, parameters)
         amplitude = np.abs(peaks.amplitude)
         outer, positive = (_OUTER, 100 - _OUTER), amplitude[amplitude > 0]
         first_log, last_log = np.log(np.percentile(positive, outer, overwrite_input=True)) if len(positive) else (0, 0)
         lowest_um, lowest_log = span_um[0] - beyond_um, first_log - 2 * parameters.amplitude_sigma
-        shape = _shape(span_um, farthest_um, last_log - first_log, parameters)
+        shape = _shape(span_um, farthest_um, min(last_log - first_log, _LOGS), parameters)
         return cls(peaks, nodes, span_um, parameters, lowest_um, lowest_log, step_um, step_log, shape)
 
     def evidence(
@@ -160,7 +163,7 @@ def _share_of_bend(sigma_um: float) -> float:
 
 
 def cells_bytes(span_um: tuple[float, float], farthest_um: float, parameters: TissueParameters) -> float:
-    """What the density and what is made of it take, where amplitudes differ up to a hundredfold."""
+    """What the density and what is made of it take at most."""
     n_logs, n_depths = _shape(span_um, farthest_um, _LOGS, parameters)
     return 8.0 * _FIELDS * n_logs * n_depths
 

@@ -12,6 +12,8 @@ from driftcli.model import Motion
 
 _STEP_S = 0.05  # between two points of the truth, with straight lines between them
 _JUMP_S = 0.5  # that a bump takes
+_JUMP_PERIODS = 0.3  # at most, and
+_JUMP_SHARE = 0.9  # of the shortest time to the next bump: it must be over by then
 _SMOOTHING_S = 0.5  # of the random walk
 
 Times = NDArray[np.float64]
@@ -59,7 +61,7 @@ def _bumps(times_s: Times, period_s: float, bump_jitter: float, rng: np.random.G
     intervals_s = period_s / 2 * rng.uniform(shortest, longest, count)
     jumps_s = np.cumsum(intervals_s) - (shortest - 0.1) * period_s / 2  # the first comes soon
     levels = np.concatenate([[0.0], rng.uniform(0.5, 1.0, count) * (-1.0) ** np.arange(count)])
-    duration_s = min(_JUMP_S, 0.3 * period_s)
+    duration_s = min(_JUMP_S, _JUMP_PERIODS * period_s, _JUMP_SHARE * shortest / 2 * period_s)
     knots_s = np.column_stack([jumps_s, jumps_s + duration_s]).ravel()
     return _stretched(np.interp(times_s, knots_s, np.column_stack([levels[:-1], levels[1:]]).ravel()))
 

@@ -52,7 +52,9 @@ def assess(
     UsageError for estimates that need more memory than they may.
     """
     check_outputs([out], [source, motion_path])
-    refuse_traces(settings, "assess", "give --preset with one that does, as the one that the peaks were made for")
+    refuse_traces(
+        settings, "assess works on", "give --preset with one that does, as the one that the peaks were made for"
+    )
     file = read_motion(motion_path)
     peaks = _opened(source, motion_path, file, span_um)
     inputs = {"peaks": source, "motion": motion_path}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -137,7 +137,7 @@ def estimate(
     UsageError for a span where the contacts say it and for an estimate that needs more memory than it may.
     """
     check_outputs([out], [source])
-    refuse_traces(settings, "an estimate of such a file", "give the recording, or another --preset")
+    refuse_traces(settings, "these are", "give the recording, or another --preset")
     peaks = open_source(source, span_um, shanks)
     peaks, excluded = peaks.excluding(exclude_times, ignore_mask)
     log = RunLog(
@@ -189,7 +189,7 @@ def estimate_peaks(
     duration_s: of the recording, by default until the end of the second that the last peak is in. The rest is as in
     `estimate`. Raises InputError for a duration that is no number or ends before the last peak, and as that does.
     """
-    refuse_traces(settings, "an estimate on arrays", "take another preset")
+    refuse_traces(settings, "these are", "take another preset")
     source, _ = _of_one_shank(peaks, span_um, duration_s).excluding(exclude_times)
     if exclude_times is not None:
         tell_of_mask(source.masked_share, work.reporter)
@@ -289,15 +289,25 @@ class Memory:
     hint: str
 
     @classmethod
-    def of(cls, shanks: list[tuple[Span, int]], duration_s: float, stage: Stage, jobs: int) -> Memory:
-        """shanks: the span and the number of peaks of each."""
+    def of(
+        cls,
+        shanks: list[tuple[Span, int]],
+        duration_s: float,
+        stage: Stage,
+        jobs: int,
+        beside: Sequence[float] | None = None,
+    ) -> Memory:
+        """shanks: the span and the number of peaks of each. beside: bytes that are held of others during each."""
         of_shanks = [
-            (count, stage.module.footprint(count, span_um, duration_s, stage.parameters, jobs))
-            for span_um, count in shanks
+            stage.module.footprint(count, span_um, duration_s, stage.parameters, jobs) for span_um, count in shanks
         ]
-        n_bytes, hint = max((_BYTES_PER_PEAK * count + each.n_bytes, each.hint) for count, each in of_shanks)
-        windows = sum(each.windows for _, each in of_shanks)
-        return cls(of_shanks[0][1].temporal_bins, windows, _PROGRAM_BYTES + n_bytes, hint)
+        held = [0.0] * len(shanks) if beside is None else beside
+        n_bytes, hint = max(
+            (_BYTES_PER_PEAK * count + of_others + each.n_bytes, each.hint)
+            for (_, count), each, of_others in zip(shanks, of_shanks, held, strict=True)
+        )
+        windows = sum(each.windows for each in of_shanks)
+        return cls(of_shanks[0].temporal_bins, windows, _PROGRAM_BYTES + n_bytes, hint)
 
     def tell_or_refuse(self, work: Work, peaks: str) -> None:
         """Tell the user; UsageError if more than `work.max_memory_bytes`. peaks: what to say of them."""

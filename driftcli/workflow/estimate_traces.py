@@ -129,7 +129,9 @@ def _foresee_memory(recording: Recording, settings: Settings, timeline: Timeline
     for here in groups_of(recording.geometry, shanks).values():
         _, at_um = along_depth(recording.geometry.positions_um[here], _parameters(settings))
         sizes.append(((float(at_um[0]), float(at_um[-1])), len(at_um)))
-    needed = Memory.of(sizes, timeline.duration_s, settings["estimate"], work.jobs)
+    of_each = [4.0 * len(timeline.kept) * count for _, count in sizes]  # float32; the traces of all are held at once
+    beside = [sum(of_each) - own for own in of_each]
+    needed = Memory.of(sizes, timeline.duration_s, settings["estimate"], work.jobs, beside)
     needed.tell_or_refuse(work, f", {sum(count for _, count in sizes):,} depths")
 
 

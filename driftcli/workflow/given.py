@@ -27,13 +27,16 @@ def open_given(how: Mapping[str, Any], reporter: Reporter, motion: Path | None =
 
 
 _PEAKS = (".h5", ".hdf5", ".npz")
+_RECORDINGS = (".bin", ".cbin", ".dat", ".raw")
 _HDF5 = b"\x89HDF"
 
 
 def is_peaks(source: Path) -> bool:
-    """Whether it is a file of peaks, and not a recording: by its name, or by how it begins."""
-    if source.suffix.lower() in _PEAKS or not source.is_file():
+    """Whether it is a file of peaks, and not a recording: by how it begins, or by its name if it isn't there."""
+    if source.suffix.lower() in _PEAKS:
         return True
+    if not source.is_file():
+        return source.suffix.lower() not in _RECORDINGS
     try:
         with source.open("rb") as file:
             return file.read(len(_HDF5)) == _HDF5

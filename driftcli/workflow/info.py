@@ -46,7 +46,9 @@ def info(
 
     Raises UsageError where a run would before it begins.
     """
-    refuse_traces(settings, "info", "take another preset: what is said of the recording is the same")
+    refuse_traces(
+        settings, "info foresees a run with", "take another preset: what is said of the recording is the same"
+    )
     outputs_of(recording, folder / default_name(recording), dtype)
     foresee_memory(recording, settings, replace(work, reporter=Reporter()), shanks)
     labels, looked = look(recording, settings, work)

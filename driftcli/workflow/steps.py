@@ -26,11 +26,10 @@ def works_on_traces(settings: Settings) -> bool:
     return settings["estimate"].method in WORK_ON_TRACES
 
 
-def refuse_traces(settings: Settings, verb: str, hint: str) -> None:
-    """Raise UsageError where the estimate doesn't work on peaks, as `verb` does."""
+def refuse_traces(settings: Settings, but: str, hint: str) -> None:
+    """Raise UsageError where the estimate doesn't work on peaks. but: what asks for peaks, as `assess works on`."""
     if works_on_traces(settings):
-        method = settings["estimate"].method
-        raise UsageError(f"the method {method} works on a recording and not on peaks, as {verb} does", hint)
+        raise UsageError(f"the method {settings['estimate'].method} works on a recording, and {but} peaks", hint)
 
 
 def preprocess_steps(settings: Settings, recording: Recording, labels: NDArray[np.uint8] | None = None) -> list[Step]:

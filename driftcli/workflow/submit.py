@@ -39,7 +39,7 @@ _LEAST_S = 600.0
 _UNKNOWN_ESTIMATE_S = 3600.0  # where the blocks that were tried hold too few peaks to tell
 _PEAKS_IN_MEMORY = 3  # times their size, where merge selects among them
 _MOST_TOLD = 8
-_SHARED, _ALONE = "work that is shared out", "driftcli run on one machine"
+_SHARED, _ALONE = "work that is shared out needs", "driftcli run on one machine"
 RECORDING, FOLDER = Filled("$recording"), Filled("$folder")
 """What the command of a task for a recording of a list has for its names."""
 

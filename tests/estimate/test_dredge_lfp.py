@@ -7,6 +7,7 @@ import pytest
 from pydantic import ValidationError
 
 from driftcli.errors import InputError
+from driftcli.estimate import dredge_lfp
 from driftcli.estimate.dredge_lfp import Parameters, estimate, footprint, search_limit
 from driftcli.model import DepthTraces
 from driftcli.reporter import Reporter
@@ -150,7 +151,7 @@ def test_the_motion_is_found():
 def test_threads_change_nothing_and_progress_is_told():
     values, depths_um, _ = moving(rows=30, seconds=1.2)
     told = Listener()
-    found = [run(values, depths_um, told, jobs, chunk_len_s=0.2).displacement_um for jobs in (1, 2, 5)]
+    found = [run(values, depths_um, told, n, chunk_len_s=0.2, max_disp_um=60.0).displacement_um for n in (1, 2, 5)]
     assert np.array_equal(found[0], found[1])
     assert np.array_equal(found[0], found[2])
     assert told.done == 3 * [("estimate", done, 6) for done in range(1, 7)]
@@ -172,6 +173,43 @@ def test_where_nothing_lines_up_nothing_moves_and_that_is_told():
     assert (motion.displacement_um == 0).all()
     assert len(told.messages) == 1
     assert "none correlate by the mincorr of 0.99" in told.messages[0]
+
+
+@pytest.mark.parametrize(("noise_uv", "told_of"), [(1.0, 0), (150.0, 1)])
+def test_a_motion_that_hardly_any_pair_tells_of_is_told_of(noise_uv, told_of):
+    values, depths_um, _ = moving(seconds=2.0, noise_uv=noise_uv)
+    told = Listener()
+    motion = run(values, depths_um, told, chunk_len_s=1.0, max_disp_um=100.0)
+    assert motion.displacement_um.any()
+    assert len(told.messages) == told_of
+    assert (
+        not told_of or "less than 1% of the pairs of temporal bins correlate by the mincorr of 0.8" in told.messages[0]
+    )
+
+
+@pytest.mark.parametrize(("max_disp_um", "told_of"), [(500.0, 1), (100.0, 0)])
+def test_a_motion_too_large_for_the_shank_is_told_of(max_disp_um, told_of):
+    values, depths_um, _ = moving(rows=24, seconds=2.0, noise_uv=60.0)
+    told = Listener()
+    motion = run(values, depths_um, told, chunk_len_s=1.0, max_disp_um=max_disp_um)
+    assert (np.ptp(motion.displacement_um) > 230) == bool(told_of)
+    assert len(told.messages) == told_of
+    assert not told_of or "µm of a shank of 460 µm" in told.messages[0]
+    assert not told_of or "set estimate.max_disp_um" in told.messages[0]
+
+
+@pytest.mark.parametrize("horizon_s", [None, 0.1])
+def test_pairs_are_counted_as_they_are_compared(horizon_s):
+    """Where all correlate enough, all are lined up."""
+    values, depths_um, _ = moving(rows=30, seconds=0.6)
+    parameters = Parameters(chunk_len_s=0.2, max_disp_um=60.0, mincorr=1e-6, time_horizon_s=horizon_s, **NONRIGID)
+    lfp = DepthTraces(values, depths_um, made.BIN_S)
+    windows, _ = dredge_lfp.spatial_windows(parameters, (0.0, 580.0), depths_um, Reporter(), 1e-5)
+    comparison = dredge_lfp._Comparison.of(lfp, windows, parameters)
+    chunks = comparison.chunks()
+    found = sum(comparison.compare(chunk).matched for chunk in chunks)
+    assert len(windows) > 1
+    assert 0.98 * comparison.count(chunks) < found <= comparison.count(chunks)
 
 
 def test_traces_that_cannot_be_used_are_refused():

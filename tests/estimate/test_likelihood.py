@@ -148,15 +148,22 @@ def test_depths_rest_at_0(run):
 
 
 @pytest.mark.parametrize("windows", [1, 2, 5])
-@pytest.mark.parametrize("share", [0.1, 0.45, 0.7])
-def test_the_zero_is_the_oracles(windows, share):
-    """Swings for a while, then rests at 8 µm."""
-    time_s = np.arange(0, 40, 0.2)
-    moved_um = np.where(time_s < 40 * (1 - share), 20 * np.sin(time_s), 8.0)[:, None] * np.linspace(1, 0.4, windows)
+@pytest.mark.parametrize("share", [0.1, 0.45, 0.9])
+@pytest.mark.parametrize("first_s", [0, 6, 12])
+def test_the_zero_is_the_oracles(windows, share, first_s):
+    """Stays at -5 µm, swings for a while, then rests at 8 µm; the other end of the shank moves less."""
+    time_s = np.arange(0, 60, 0.2)
+    moved_um = np.where(time_s < 60 * (1 - share), 20 * np.sin(time_s), 8.0)
+    moved_um[time_s < first_s] = -5.0
+    moved_um = moved_um[:, None] * np.linspace(1, 0.4, windows)
     moved_um += np.random.default_rng(0).normal(0, 0.2, moved_um.shape)
-    np.testing.assert_allclose(likelihood._resting(moved_um), oracle.resting(moved_um), rtol=1e-9)
-    if share > 0.6:
-        np.testing.assert_allclose(likelihood._resting(moved_um), 8 * np.linspace(1, 0.4, windows), atol=0.3)
+    zero_um = likelihood._resting(moved_um, 0.2)
+    np.testing.assert_allclose(zero_um, oracle.resting(moved_um, 0.2), rtol=1e-9)
+    if share == 0.9:
+        np.testing.assert_allclose(zero_um, 8 * np.linspace(1, 0.4, windows), atol=0.3)
+    elif first_s:
+        line = -5 * np.linspace(1, 0.4, windows)
+        np.testing.assert_allclose(zero_um - zero_um.mean(), line - line.mean(), atol=0.5)
 
 
 # --- rates ----------------------------------------------------------------------------------------------------------
@@ -249,7 +256,7 @@ def test_ends_without_peaks_keep_the_last_that_is_known(run):
 
 
 def test_the_deviation_goes_where_the_motion_goes(run):
-    """A file of 20 s and one of 20 s, and a mask of 3 s: each bin has the deviation of its neighbours around it."""
+    """A file of 20 s and one of 20 s, and a mask of 3 s, the middle of which is least certain."""
     timeline = Timeline.of(DURATION_S, 0.2, np.array([20.0]), np.array([[8.0, 11.0]]))
     taken = timeline.take(DepthPeaks(*made(rigid)))
     worked = run((taken.time_s, taken.depth_um, taken.amplitude), timeline.duration_s)
@@ -257,9 +264,11 @@ def test_the_deviation_goes_where_the_motion_goes(run):
     assert motion.deviation_um.shape == motion.displacement_um.shape == (200, 5)
     kept = np.flatnonzero(timeline.kept)
     np.testing.assert_array_equal(motion.deviation_um[kept], worked.deviation_um[timeline.place[kept]])
-    ends = motion.deviation_um[[39, 55]]
-    share = ((np.arange(40, 55) - 39) / 16)[:, None]
-    np.testing.assert_allclose(motion.deviation_um[40:55], ends[0] + share * (ends[1] - ends[0]), atol=1e-9)
+    masked_um, ends_um = motion.deviation_um[40:55], motion.deviation_um[[39, 55]]
+    assert (np.diff(masked_um[:7], axis=0) > 0).all()
+    assert (np.diff(masked_um[8:], axis=0) < 0).all()
+    assert (masked_um[7] > 2 * ends_um.max(axis=0)).all()
+    assert (np.abs(errors_um(motion, rigid)[40:55]) < 3 * masked_um).all()
 
 
 # --- what must not matter -------------------------------------------------------------------------------------------
@@ -363,6 +372,34 @@ def test_a_shank_of_one_contact_or_two(run, span_um):
     assert (motion.deviation_um > 0).all()
 
 
+class Told(Reporter):
+    def __init__(self):
+        self.messages = []
+
+    def message(self, text):
+        self.messages.append(text)
+
+
+@pytest.mark.parametrize(("depth_um", "messages"), [((0.0, 400.0), 1), ((0.0, 200.0), 0)])
+def test_peaks_of_which_none_says_anything_are_told_of(depth_um, messages):
+    """They lie at the outermost contacts, and wander from one to the other."""
+    time_s, told = np.linspace(0, 39.9, 400), Told()
+    peaks = DepthPeaks(time_s, np.where(time_s < 20, *depth_um), np.full(400, -50.0))
+    motion = likelihood.estimate(peaks, SPAN_UM, DURATION_S, Parameters(bin_s=1.0), told)
+    assert len(told.messages) == messages
+    if messages:
+        assert "no peak says anything about the motion" in told.messages[0]
+        assert np.abs(motion.displacement_um).max() < 1e-3
+
+
+@pytest.mark.parametrize(("rounds", "times"), [(1, 0), (3, 1), (4, 1), (5, 2)])
+def test_steps_are_learned_where_a_round_comes_that_uses_them(run, monkeypatch, rounds, times):
+    learned, prior = [], likelihood.Prior.learned
+    monkeypatch.setattr(likelihood.Prior, "learned", lambda *given: learned.append(1) or prior(*given))
+    run(made(rigid, count=500), rounds=rounds, bin_s=1.0)
+    assert len(learned) == times
+
+
 @pytest.mark.parametrize(("duration_s", "bins"), [(0.05, 1), (0.2, 1), (0.3, 2)])
 def test_one_or_two_temporal_bins(run, duration_s, bins):
     motion = run(drift.peaks(duration_s, 400.0, 300), duration_s)
@@ -416,11 +453,12 @@ def test_parameters_that_make_no_sense_are_errors(parameters):
 # --- memory and progress --------------------------------------------------------------------------------------------
 
 
-def test_the_cells_take_what_is_predicted():
-    """Where amplitudes range over a hundredfold."""
+@pytest.mark.parametrize("logs", [4.6, 9.0])
+def test_the_cells_take_what_is_predicted(logs):
+    """Where amplitudes range over a hundredfold, and no more where they range farther."""
     parameters = likelihood._of_tissue(Parameters(depth_sigma_um=0.3))
     rng = np.random.default_rng(0)
-    size = np.exp(rng.uniform(0, 4.6, 1000))
+    size = np.exp(rng.uniform(0, logs, 1000))
     peaks = DepthPeaks(np.sort(rng.uniform(0, 40, 1000)), rng.uniform(0, 400, 1000), size)
     tissue = Tissue.of(peaks, Nodes(40, 1.0, np.linspace(0, 400, 5)), SPAN_UM, 150.0, parameters)
     tissue.evidence(np.zeros((40, 5)), 5.0)

@@ -1,6 +1,7 @@
 """The estimate's own time: any breaks, masks and bins against one bin and one peak at a time."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -94,13 +95,14 @@ def test_motion_is_restored_as_the_oracle_does(layout, seed):
 
 @LAYOUTS
 @given(layout=layouts(), seed=st.integers(0, 1000))
-def test_deviations_are_restored_as_displacements_are(layout, seed):
+def test_deviations_are_restored_as_the_oracle_does(layout, seed):
     timeline = timeline_of(layout)
     edges_s = temporal_bins(timeline.duration_s, layout[1])
     moved_um, deviation_um = np.random.default_rng(seed).uniform(0.1, 20, (2, len(edges_s) - 1, 2))
     motion = Motion(moved_um, (edges_s[1:] + edges_s[:-1]) / 2, np.array([100.0, 300.0]), deviation_um=deviation_um)
     restored = timeline.restore(motion)
-    np.testing.assert_allclose(restored.deviation_um, oracle.restore(deviation_um, *layout)[1], rtol=0, atol=1e-9)
+    expected_um = oracle.deviations(deviation_um, moved_um, *layout)
+    np.testing.assert_allclose(restored.deviation_um, expected_um, rtol=0, atol=1e-9)
     np.testing.assert_allclose(restored.displacement_um, oracle.restore(moved_um, *layout)[1], rtol=0, atol=1e-9)
 
 
@@ -174,6 +176,40 @@ def test_masked_bins_get_what_is_between_their_neighbours():
     restored = timeline.restore(worked_on(timeline, [0, 1, 2, 12, 20]))
     np.testing.assert_allclose(restored.displacement_um[:, 0], [0, 1, 2, 4, 6, 8, 10, 12, 16, 20])
     np.testing.assert_array_equal(restored.temporal_bins_s, np.arange(10) + 0.5)
+
+
+def deviations_um(timeline, displacement_um, deviation_um=1.0):
+    motion = worked_on(timeline, displacement_um)
+    motion = replace(motion, deviation_um=np.full_like(motion.displacement_um, deviation_um))
+    return timeline.restore(motion).deviation_um[:, 0]
+
+
+def test_masked_times_are_the_less_certain_the_longer_they_are():
+    """Steps of 1 µm a bin where it is seen: half a walk of n such steps, held at both ends, is off by sqrt(n) / 2."""
+    alternating = np.arange(80) % 2
+    for masked_s in (1, 9, 99):
+        timeline = Timeline.of(80.0 + masked_s, 1.0, NO_BREAKS, np.array([[40.0, 40.0 + masked_s]]))
+        inside_um = deviations_um(timeline, alternating)[40 : 40 + masked_s]
+        assert inside_um.max() == inside_um[masked_s // 2] == pytest.approx(np.sqrt(1 + (masked_s + 1) / 4), rel=0.02)
+        np.testing.assert_allclose(inside_um, inside_um[::-1])
+
+
+def test_masked_ends_are_the_less_certain_the_farther_they_reach():
+    timeline = Timeline.of(10.0, 1.0, NO_BREAKS, np.array([[0.0, 2.0], [6.0, 10.0]]))
+    expected_um = np.sqrt(1 + 4 * np.array([2, 1, 0, 0, 0, 0, 1, 2, 3, 4]))
+    np.testing.assert_allclose(deviations_um(timeline, [0, 2, 0, 2]), expected_um)
+
+
+def test_a_file_of_which_nothing_is_known_is_less_certain_than_a_mask():
+    """The motion may step at either end of it. How far it does between files is no measure of its steps in one."""
+    timeline = Timeline.of(10.0, 1.0, np.array([3.0, 7.0]), np.array([[3.0, 7.0]]))
+    expected_um = np.sqrt(1 + 4 * np.array([0, 0, 0, 1, 2, 2, 1, 0, 0, 0]))
+    np.testing.assert_allclose(deviations_um(timeline, [0, 2, 0, 100, 102, 100]), expected_um)
+
+
+def test_without_two_bins_of_a_file_nothing_is_known_of_steps():
+    timeline = Timeline.of(5.0, 1.0, NO_BREAKS, np.array([[0.0, 4.0]]))
+    np.testing.assert_array_equal(deviations_um(timeline, [7], 3.0), 3.0)
 
 
 def test_masked_ends_keep_the_last_that_is_known():

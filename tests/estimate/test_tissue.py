@@ -74,6 +74,14 @@ def test_every_parameter_is_as_the_oracle_has_it(changes):
     assert np.abs(changed - require_the_oracles(some_peaks(), some_displacement(3))[0]).max() > 0.01
 
 
+def test_amplitudes_beyond_a_hundredfold_are_not_told_apart():
+    time_s, depth_um, amplitude = some_peaks()
+    wide = time_s, depth_um, amplitude**5 / 1e7
+    assert np.ptp(np.log(np.abs(wide[2]))) > 8
+    require_the_oracles(wide, some_displacement(3))
+    assert tissue_of(wide, 3).shape[0] == int((4.6 / 0.3 + 4) * 2.4) + 2
+
+
 def test_the_density_holds_each_peak_once():
     peaks, displacement_um = some_peaks(), some_displacement(3)
     tissue = tissue_of(peaks, 3)

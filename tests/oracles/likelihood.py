@@ -22,6 +22,7 @@ def cells(amplitude, span_um, farthest_um, depth_sigma_um, amplitude_sigma):
     """Centres of the cells along log amplitude and along depth."""
     sizes = np.abs(amplitude)[np.abs(amplitude) > 0]
     low, high = (math.log(np.percentile(sizes, share)) for share in (0.1, 99.9)) if len(sizes) else (0.0, 0.0)
+    high = min(high, low + 4.6)  # larger ones are not told apart
     step_log, step_um = amplitude_sigma / 2.4, depth_sigma_um / 2
     beyond_um = farthest_um + 8 * depth_sigma_um
     n_logs = int((high - low + 4 * amplitude_sigma) / step_log) + 2
@@ -291,18 +292,38 @@ def between_blocks(motion_um, block_s, centres_um, times_s, depths_um):
     return np.array([np.interp(times_s, middles_s, column) for column in at_depths.T]).T
 
 
-def resting(displacement_um):
+def resting(displacement_um, bin_s):
     """(W,) displacement at which each depth rests: a straight line along the shank."""
-    n_windows, rest, at_rest = displacement_um.shape[1], [], []
-    for column in displacement_um.T:
-        low, median, high = np.percentile(column, (10, 50, 90))
-        at_rest.append(np.mean([abs(value - median) <= (high - low) / 10 for value in column]))
-    for column in displacement_um.T:
-        low, median, high = np.percentile(column, (10, 50, 90))
-        within = math.inf if np.mean(at_rest) >= 0.6 else (high - low) / 8
-        rest.append(min(max(median, (low + high) / 2 - within), (low + high) / 2 + within) - column.mean())
-    line = np.polyval(np.polyfit(np.arange(n_windows), rest, 1), np.arange(n_windows)) if n_windows > 1 else rest
-    return displacement_um.mean(axis=0) + line
+    columns = displacement_um.T
+    lows, medians, highs = np.percentile(columns, (10, 50, 90), axis=1)
+    near = [max((high - low) / 10, 1.0) for low, high in zip(lows, highs, strict=True)]
+    there = [abs(value - m) <= n for column, m, n in zip(columns, medians, near, strict=True) for value in column]
+    if np.mean(there) >= 0.8:
+        rest = medians
+    else:
+        rest = []
+        for low, median, high in zip(lows, medians, highs, strict=True):
+            middle, within = (low + high) / 2, (high - low) / 8
+            rest.append(min(max(median, middle - within), middle + within))
+        began = at_first(columns, near, math.ceil(5 / bin_s))
+        if began is not None:
+            rest = np.array(began) + (np.median(displacement_um.mean(axis=1)) - np.mean(began))
+    rest, places = np.array(rest) - columns.mean(axis=1), np.arange(len(columns))
+    line = np.polyval(np.polyfit(places, rest, 1), places) if len(columns) > 1 else rest
+    return columns.mean(axis=1) + line
+
+
+def at_first(columns, near, least):
+    """Median of each depth until one of them has left; None where one wanders on its way."""
+    begins = [np.median(column[:least]) for column in columns]
+    stop = least
+    while stop < len(columns[0]) and all(
+        abs(column[stop] - begin) <= n for column, begin, n in zip(columns, begins, near, strict=True)
+    ):
+        stop += 1
+    began = [np.median(column[:stop]) for column in columns]
+    wander = [np.median(np.abs(column[:stop] - median)) for column, median in zip(columns, began, strict=True)]
+    return began if all(each <= n / 5 for each, n in zip(wander, near, strict=True)) else None
 
 
 def estimate(
@@ -337,4 +358,4 @@ def estimate(
         if done % 3 == 0:
             step_um, tension = learned(displacement_um, covariance, step_um, step_freedom)
     deviation_um = np.sqrt(np.diag(covariance)).reshape(displacement_um.shape)
-    return displacement_um - resting(displacement_um), deviation_um
+    return displacement_um - resting(displacement_um, bin_s), deviation_um

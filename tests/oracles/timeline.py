@@ -3,6 +3,7 @@
 A bin is a tuple (stretch, start, end): the stretch between breaks that it is of, and its bounds in seconds.
 """
 
+import itertools
 import math
 
 
@@ -94,3 +95,37 @@ def restore(displacement, duration, bin_s, breaks, spans):
         share = 0.0 if low == high else (centres[number] - centres[low]) / (centres[high] - centres[low])
         rows.append([a + share * (b - a) for a, b in zip(rows_of[low], rows_of[high], strict=True)])
     return centres, rows
+
+
+def deviations(deviation, displacement, duration, bin_s, breaks, spans):
+    """Rows of all bins, as of `restore`: the deviation of a kept bin is that at its place.
+
+    Others are off by what their neighbours are off by, and by the steps in between: variances lie on a straight line as
+    displacements do, and a random walk of n steps that ends where it must is most uncertain in its middle. One that
+    is held at one end only goes on and on; so does one across files, as nobody knows how far the motion stepped there.
+    """
+    all_bins, keep = bins(duration, bin_s, breaks), kept(duration, bin_s, breaks, spans)
+    centres, moved = restore(displacement, duration, bin_s, breaks, spans)
+    squares = [[value**2 for value in row] for row in deviation]
+    _, variances = restore(squares, duration, bin_s, breaks, spans)
+    number_of_kept = [number for number in range(len(all_bins)) if keep[number]]
+    per_bin = []
+    for window in range(len(displacement[0])):
+        steps = []
+        for i, j in itertools.pairwise(number_of_kept):
+            if all_bins[i][0] == all_bins[j][0]:
+                steps.append((moved[j][window] - moved[i][window]) ** 2 / ((centres[j] - centres[i]) / bin_s))
+        per_bin.append(sum(steps) / len(steps) if steps else 0.0)
+    rows = []
+    for number, (stretch, _, _) in enumerate(all_bins):
+        own = [other for other in number_of_kept if all_bins[other][0] == stretch]
+        before = [(centres[number] - centres[k]) / bin_s for k in own or number_of_kept if k <= number]
+        after = [(centres[k] - centres[number]) / bin_s for k in own or number_of_kept if k >= number]
+        if keep[number]:
+            bins_away = 0.0
+        elif own and before and after:
+            bins_away = min(before) * min(after) / (min(before) + min(after))
+        else:
+            bins_away = min(before + after)
+        rows.append([math.sqrt(v + bins_away * s) for v, s in zip(variances[number], per_bin, strict=True)])
+    return rows

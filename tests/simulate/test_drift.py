@@ -56,6 +56,15 @@ def test_a_bump_takes_half_a_second_or_less_of_a_short_period(period_s, jump_s):
     assert np.median(lengths) == pytest.approx(jump_s, abs=0.06)
 
 
+@pytest.mark.parametrize("period_s", [1.0, 2.0, 40.0])
+@pytest.mark.parametrize("jitter", [0.0, 0.3, 0.34, 0.5, 0.9])
+def test_a_bump_is_over_before_the_next_begins(monkeypatch, period_s, jitter):
+    knots_s, interp = [], np.interp
+    monkeypatch.setattr(np, "interp", lambda at, x, y: knots_s.append(x) or interp(at, x, y))
+    motion("bumps", period_s=period_s, jitter=jitter, span_s=(0.0, 400.0))
+    assert (np.diff(knots_s[0]) > 0).all()
+
+
 @pytest.mark.parametrize("jitter", [0.0, 0.3, 0.5, 0.9])
 def test_times_between_bumps_differ_by_their_jitter(jitter):
     made = motion("bumps", period_s=40.0, span_s=(10.0, 4000.0), jitter=jitter)

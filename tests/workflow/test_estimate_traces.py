@@ -1,6 +1,7 @@
 """estimate and run on a recording's local field potential: what is found, and what is refused."""
 
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -8,14 +9,15 @@ import pytest
 import small_recording
 from driftcli import presets
 from driftcli.errors import InputError, UsageError
-from driftcli.model import CONTACT_LABELS
+from driftcli.estimate.timeline import Timeline
+from driftcli.model import CONTACT_LABELS, Geometry
 from driftcli.recording.open import open_recording
 from driftcli.reporter import Reporter
 from driftcli.store.motion import read_motion
 from driftcli.workflow.apply import apply
 from driftcli.workflow.assess import assess
-from driftcli.workflow.estimate import estimate
-from driftcli.workflow.estimate_traces import estimate_traces
+from driftcli.workflow.estimate import Memory, estimate
+from driftcli.workflow.estimate_traces import _foresee_memory, estimate_traces
 from driftcli.workflow.info import info
 from driftcli.workflow.run import run
 from driftcli.workflow.verify import verify
@@ -178,18 +180,34 @@ def test_the_motion_of_the_lf_band_corrects_the_ap_band(tmp_path):
         apply(recording, tmp_path / "span.h5", wanted, tmp_path / "other_g0_t0.imec0.ap.bin", Work())
 
 
+def test_the_traces_of_all_shanks_are_foreseen(lf, tmp_path, monkeypatch):
+    """Four shanks of 40 depths each, one after the other: the traces of three wait."""
+    foreseen = {}
+    monkeypatch.setattr(Memory, "tell_or_refuse", lambda memory, work, _: foreseen.update({shanks: memory.n_bytes}))
+    places = np.column_stack([np.repeat(250.0 * np.arange(4), 40), np.tile(20.0 * np.arange(40), 4)])
+    timeline = Timeline.of(3600.0, 0.004, np.empty(0), np.empty((0, 2)))
+    for shanks in (1, 4):
+        geometry = Geometry(places[: 40 * shanks], np.repeat(np.arange(shanks), 40))
+        recording = SimpleNamespace(geometry=geometry)
+        _foresee_memory(recording, settings(), timeline, "each", Work())
+    assert foreseen[4] - foreseen[1] == pytest.approx(3 * 40 * 4 * 900_000)
+
+
 def test_what_does_not_go_together_is_refused(lf, tmp_path):
     recording = opened(lf, end_s=1.0)
     with pytest.raises(UsageError, match="dredge_ap works on peaks, and this is a recording") as refused:
         estimate_traces(recording, presets.load("dredge_fast"), tmp_path / "m.h5", Work())
     assert "--preset dredge_lfp" in refused.value.hint
     np.savez(tmp_path / "p.npz", time_s=np.arange(5.0), depth_um=np.arange(5.0), amplitude_uv=np.arange(1.0, 6))
-    for refuse in (
-        lambda: estimate(tmp_path / "p.npz", settings(), tmp_path / "m.h5", Work()),
-        lambda: assess(tmp_path / "p.npz", tmp_path / "m.h5", settings(), tmp_path / "a.h5", Work()),
-        lambda: info(recording, settings(), tmp_path / "folder", Work()),
+    for refuse, but in (
+        (lambda: estimate(tmp_path / "p.npz", settings(), tmp_path / "m.h5", Work()), "these are peaks"),
+        (
+            lambda: assess(tmp_path / "p.npz", tmp_path / "m.h5", settings(), tmp_path / "a.h5", Work()),
+            "assess works on peaks",
+        ),
+        (lambda: info(recording, settings(), tmp_path / "folder", Work()), "info foresees a run with peaks"),
     ):
-        with pytest.raises(UsageError, match="dredge_lfp works on a recording and not on peaks"):
+        with pytest.raises(UsageError, match=f"dredge_lfp works on a recording, and {but}"):
             refuse()
     with pytest.raises(UsageError, match="more than the 50 MB of --max-memory"):
         estimate_traces(recording, settings(), tmp_path / "m.h5", Work(max_memory_bytes=50e6))
