@@ -11,6 +11,8 @@ import data
 from bench import Bench
 from measure import Usage
 
+from driftcli.catalogue import DEFAULT_PRESET
+
 PRESETS = {"rigid_fast": 8.0, "kilosort_like": 8.0, "nonrigid_accurate": 30.0}  # how much faster is asked
 KERNELS_TOLD = "compiles"  # in what driftcli says when it does
 
@@ -110,18 +112,21 @@ def run(bench: Bench) -> Iterator[Row]:
     recording = bench.recording("reference")
     for preset, times in PRESETS.items():
         yield _run_row(bench, recording, preset, [faster(times)])
+    yield _run_row(bench, recording, DEFAULT_PRESET, [], peer=False)
 
 
 def run_384(bench: Bench) -> Iterator[Row]:
     yield _run_row(bench, bench.recording("nonrigid384"), "nonrigid_accurate", [copies(2.5)])
+    yield _run_row(bench, bench.recording("nonrigid384"), DEFAULT_PRESET, [], peer=False)
 
 
-def _run_row(bench: Bench, recording: Path, preset: str, asked: list[Asked]) -> Row:
+def _run_row(bench: Bench, recording: Path, preset: str, asked: list[Asked], peer: bool = True) -> Row:
+    """peer: whether it has a preset of that name."""
     return Row(
         f"`run` {preset}, {_length(recording)}",
         bench.driftcli("run", "--no-report", *bench.source(recording), "--preset", preset, "--out", str(bench.ours)),
         asked,
-        peer=bench.spikeinterface("run", recording, "--preset", preset),
+        peer=bench.spikeinterface("run", recording, "--preset", preset) if peer else [],
         file=recording / "rec.bin",
         copied=True,
     )

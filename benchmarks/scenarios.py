@@ -34,7 +34,7 @@ from driftcli.store.peaks import read_peaks
 from driftcli.workflow.steps import DETECT_STAGES
 
 HERE = Path(__file__).parent
-PRESETS = ("dredge_fast", "kilosort_like", "nonrigid_fast_and_accurate")
+PRESETS = ("dredge_fast", "kilosort_like", "nonrigid_fast_and_accurate", "likelihood")
 WARM_UP_S = 10.0  # of a recording that has kernels compiled and libraries read once, uncounted
 
 

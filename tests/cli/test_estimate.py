@@ -73,11 +73,26 @@ def test_what_is_not_of_peaks_is_refused(recording, tmp_path):
         driftcli.estimate(np.arange(5.0), np.arange(5.0), np.arange(1.0, 6), preset="dredge_lfp")
 
 
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("gone.ap.bin", ["there is no file", "check the path"]),
+        ("gone.cbin", ["gone.cbin", "check the path"]),
+        ("gone.h5", ["gone.h5 does not exist", "give the path of a peaks.h5"]),
+        ("gone", ["gone does not exist", "give the path of a peaks.h5"]),
+    ],
+)
+def test_what_is_not_there_is_asked_for_by_what_it_is_called(tmp_path, name, words):
+    with pytest.raises(driftcli.InputError) as refused:
+        driftcli.estimate_file(tmp_path / name, preset="dredge_lfp")
+    told = f"{refused.value.message} {refused.value.hint}"
+    assert all(word in told for word in words)
+    assert ("peaks" in told) == ("peaks.h5" in words[-1])
+
+
 def test_work_that_is_shared_out_is_refused(recording, tmp_path):
     binary, probe = recording
     done = run("submit", binary, "--probe", probe, *RATE, "--preset", "dredge_lfp", "--out", tmp_path / "out")
     assert done.returncode == 2
-    assert "dredge_lfp works on a recording and not on peaks, as work that is shared out does" in " ".join(
-        done.stderr.split()
-    )
+    assert "dredge_lfp works on a recording, and work that is shared out needs peaks" in " ".join(done.stderr.split())
     assert not (tmp_path / "out").exists()
