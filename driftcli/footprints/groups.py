@@ -11,6 +11,8 @@ A group is as local as its peaks: all of it is sums over the few contacts around
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise, repeat
 
 import numba
 import numpy as np
@@ -41,6 +43,7 @@ def group(
     places_um: NDArray[np.float64],
     displacement_um: NDArray[np.float64],
     weights_at: Callable[[float], NDArray[np.float64]],
+    jobs: int = 1,
 ) -> NDArray[np.int64]:
     """(P,) the group of each peak, counted from 0, `UNGROUPED` for those of no group; the same for the same input.
 
@@ -50,6 +53,7 @@ def group(
     positions_um: (C, 2) of the shank's contacts that snippets are from.
     places_um: (P, 2) of the peaks, x and corrected depth. displacement_um: (P,) of the tissue there and then.
     weights_at: (C, C) weights (targets, sources) that take out one displacement, as those of an interpolation method.
+    jobs: threads, which change no label.
     """
     if len(snippets) < _LEAST_PEAKS:
         return np.full(len(snippets), UNGROUPED, np.int64)
@@ -57,7 +61,7 @@ def group(
     features = _features(snippets, contacts, positions_um, places_um, displacement_um, weights_at, seen)
     extent_um = np.ptp(places_um[:, 1])
     count = max(1, min(int(extent_um / _GROUP_UM), len(snippets) // _PEAKS_A_GROUP))
-    labels = _nearest_of_means(features, seen, places_um[:, 1], len(positions_um), count)
+    labels = _nearest_of_means(features, seen, places_um[:, 1], len(positions_um), count, jobs)
     return _joined(features, seen, places_um[:, 1], labels, len(positions_um))
 
 
@@ -95,16 +99,22 @@ def _nearest_of_means(
     depths_um: NDArray[np.float64],
     num_contacts: int,
     count: int,
+    jobs: int,
 ) -> NDArray[np.int64]:
     """(P,) labels of k-means."""
     some = slice(None, None, -(-len(features) // _MOST_COMPARED))
     means, centres_um = _starts(features[some], seen[some], depths_um[some], num_contacts, count)
     labels = np.zeros(len(features), np.int64)
-    for _ in range(_ITERATIONS):
-        order = np.argsort(centres_um, kind="stable")
-        along = np.ascontiguousarray(means[order].transpose(1, 2, 0))
-        labels = order[_nearest(features, seen, depths_um, along, centres_um[order], 2 * local.REACH_UM)[0]]
-        _average(features, seen, depths_um, labels, means, centres_um)
+    bounds = np.linspace(0, len(features), jobs + 1).astype(np.int64)
+    parts = [slice(first, last) for first, last in pairwise(bounds)]
+    peaks = [[each[part] for part in parts] for each in (features, seen, depths_um)]
+    with ThreadPoolExecutor(jobs) as pool:
+        for _ in range(_ITERATIONS):
+            order = np.argsort(centres_um, kind="stable")
+            along = np.ascontiguousarray(means[order].transpose(1, 2, 0))
+            to_each = pool.map(_nearest, *peaks, repeat(along), repeat(centres_um[order]), repeat(2 * local.REACH_UM))
+            labels = order[np.concatenate([nearest for nearest, _ in to_each])]
+            _average(features, seen, depths_um, labels, means, centres_um)
     return labels
 
 

@@ -194,9 +194,8 @@ def _counted(ascending: NDArray[np.float64]) -> NDArray[np.int64]:
 def _by_chance(peaks: Peaks) -> NDArray[np.uint64]:
     """(N,) a number for each peak that looks like chance and is always the same: SplitMix64's (Steele, Lea and Flood
     2014, figure 17)."""
-    number = peaks.sample_index.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15) + peaks.channel_index.astype(
-        np.uint64
-    )
+    sample, channel = peaks.sample_index.astype(np.uint64), peaks.channel_index.astype(np.uint64)
+    number = sample * np.uint64(0x9E3779B97F4A7C15) + channel
     number = (number ^ (number >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     number = (number ^ (number >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     return number ^ (number >> np.uint64(31))
@@ -256,7 +255,7 @@ def _footprints(
     found, facts, contacts_of = {}, {}, dict(geometry.each_shank())
     for shank, each in drawn.items():
         positions_um = geometry.positions_um[contacts_of[shank]]
-        labels = _groups(each, positions_um[each.used], stage)
+        labels = _groups(each, positions_um[each.used], stage, work.jobs)
         found[shank] = _learned(each, labels, positions_um, stage, work.jobs)
         large = np.count_nonzero(np.bincount(labels[labels >= 0]) >= fields.LEAST_PEAKS)
         facts[str(shank)] = {"peaks": len(labels), "groups": int(large)}
@@ -265,7 +264,7 @@ def _footprints(
     return found, facts
 
 
-def _groups(drawn: _Drawn, positions_um: NDArray[np.float64], stage: Stage) -> NDArray[np.int64]:
+def _groups(drawn: _Drawn, positions_um: NDArray[np.float64], stage: Stage, jobs: int) -> NDArray[np.int64]:
     """(P,) the group of each peak. positions_um: (U, 2) of the used contacts."""
     anywhere = stage.parameters.model_copy(update={"border_mode": "force_extrapolate"})
     kernel = stage.module.Kernel(anywhere, positions_um)
@@ -275,7 +274,8 @@ def _groups(drawn: _Drawn, positions_um: NDArray[np.float64], stage: Stage) -> N
         weights: NDArray[np.float64] = kernel.weights(np.full(len(positions_um), moved_um))
         return weights
 
-    return groups.group(drawn.snippets, drawn.contacts, positions_um, corrected_um, drawn.moved_um, weights_at)
+    seen = (drawn.snippets, drawn.contacts, positions_um, corrected_um, drawn.moved_um)
+    return groups.group(*seen, weights_at, jobs)
 
 
 def _learned(

@@ -107,7 +107,7 @@ def unit_of(file, rows):
 def test_peaks_are_drawn_by_depth_and_seen_as_they_are(found, seen, monkeypatch):
     monkeypatch.setattr(learning, "PEAKS_A_DEPTH", 7)
     _, facts = learned(found)
-    ((snippets, contacts, positions_um, places_um, moved_um, _),) = seen
+    ((snippets, contacts, positions_um, places_um, moved_um, _, _),) = seen
     file = read_peaks(found / "peaks.h5")
     rows = drawn(file, 7)
     assert len(file.mask.starts)
@@ -143,7 +143,7 @@ def test_few_blocks_are_spread_over_the_recording(found, seen, monkeypatch):
 def test_a_span_of_the_recording_sees_its_own_peaks(found, seen, begins_at):
     """The snippet of each peak holds its amplitude, ten steps from its beginning. The motion may be of a span, too."""
     learned(found, opened(found, start_s=1.0, end_s=2.5), begins_at=begins_at)
-    snippets, contacts, _, _, moved_um, _ = seen[0]
+    snippets, contacts, _, _, moved_um, *_ = seen[0]
     file = read_peaks(found / "peaks.h5")
     rows = drawn(file, 200, [(30_000, 75_000)], begins_at - 30_000)
     assert len(rows) > 50
