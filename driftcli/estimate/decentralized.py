@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
 from driftcli.errors import UsageError
-from driftcli.estimate.footprint import CHECK_BYTES_PER_PEAK, Footprint, most_that_fit, require_room_for_pairs
+from driftcli.estimate.footprint import CHECK_BYTES_PER_PEAK, Footprint, most_that_fit, refuse_too_large
 from driftcli.estimate.histogram import centres, motion_histogram, spatial_bins, temporal_bins
 from driftcli.estimate.pairwise import Pairs, largest_shift, measure_bytes, pair_width, pairwise_displacements
 from driftcli.estimate.solve import Equations, mean_displacements, solve_pairs, solve_pairs_robust, solve_with_priors
@@ -190,7 +190,7 @@ def _pair_bytes(n_bins: int, parameters: Parameters) -> int:
     bytes_per_pair = _BYTES_PER_PAIR[parameters.convergence_method]
     needed = n_bins * pair_width(n_bins, _horizon_bins(parameters)) * bytes_per_pair
     horizon_s = (most_that_fit(n_bins * bytes_per_pair) + 1) // 2 * parameters.bin_s
-    require_room_for_pairs(
+    refuse_too_large(
         needed,
         f"comparing {n_bins} temporal bins of {parameters.bin_s:g} s with each other",
         f"set estimate.time_horizon_s, to {horizon_s:g} or less, or make estimate.bin_s larger",

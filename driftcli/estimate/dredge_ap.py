@@ -26,7 +26,7 @@ from pydantic import Field, model_validator
 
 from driftcli.estimate.dredge_correlate import Block, Correlator, Weights, correlator_bytes, sides_of
 from driftcli.estimate.dredge_solve import PairEquations, pair_bytes, solve_bytes
-from driftcli.estimate.footprint import CHECK_BYTES_PER_PEAK, Footprint, require_room_for_pairs
+from driftcli.estimate.footprint import CHECK_BYTES_PER_PEAK, Footprint, refuse_too_large
 from driftcli.estimate.histogram import centres, check_peaks, motion_histogram, spatial_bins, temporal_bins, within
 from driftcli.estimate.windows import WindowParameters, spatial_windows
 from driftcli.model import DepthPeaks, Motion, SearchLimit
@@ -169,7 +169,7 @@ class _Layout:
         hint = "make estimate.time_horizon_s smaller, or estimate.bin_s or estimate.bin_um larger"
         pairs = pair_bytes(n_windows, n_bins, self.reach, self.exact)
         comparison = f"comparing {n_bins} temporal bins with up to {self.reach} others in {n_windows} windows"
-        require_room_for_pairs(pairs, comparison, "make estimate.time_horizon_s smaller or estimate.bin_s larger")
+        refuse_too_large(pairs, comparison, "make estimate.time_horizon_s smaller or estimate.bin_s larger")
         most = max(self._fill_bytes(jobs), self._percentile_bytes(), solve_bytes(n_windows, n_bins, self.reach))
         return Footprint(n_bins, n_windows, max(CHECK_BYTES_PER_PEAK * n_peaks, pairs + most), hint)
 

@@ -11,7 +11,7 @@ from driftcli.errors import UsageError
 from driftcli.units import readable_size
 
 # What is held for pairs of temporal bins may take so much.
-_LARGEST_PAIRS_BYTES = 4e9
+_LARGEST_BYTES = 4e9
 # Checking the peaks makes so many flags for each.
 CHECK_BYTES_PER_PEAK = 5
 
@@ -30,13 +30,13 @@ class Footprint:
     hint: str
 
 
-def require_room_for_pairs(n_bytes: float, comparison: str, hint: str) -> None:
-    """UsageError if pairs of temporal bins take more than 4 GB. comparison: what takes it, in words."""
-    if n_bytes > _LARGEST_PAIRS_BYTES:
-        limit_gb = _LARGEST_PAIRS_BYTES / 1e9
-        raise UsageError(f"{comparison} takes {readable_size(n_bytes)}, more than {limit_gb:g} GB", hint)
+def refuse_too_large(n_bytes: float, what: str, hint: str) -> None:
+    """UsageError if what an estimate holds at once takes more than 4 GB. what: that is, in words."""
+    if n_bytes > _LARGEST_BYTES:
+        limit_gb = _LARGEST_BYTES / 1e9
+        raise UsageError(f"{what} takes {readable_size(n_bytes)}, more than {limit_gb:g} GB", hint)
 
 
 def most_that_fit(bytes_each: float) -> int:
     """How many things of so many bytes the pairs of temporal bins may be."""
-    return int(_LARGEST_PAIRS_BYTES // bytes_each)
+    return int(_LARGEST_BYTES // bytes_each)

@@ -25,7 +25,7 @@ from pydantic import Field, model_validator
 
 from driftcli import model
 from driftcli.estimate import blocks
-from driftcli.estimate.footprint import Footprint, require_room_for_pairs
+from driftcli.estimate.footprint import Footprint, refuse_too_large
 from driftcli.estimate.histogram import centres, check_peaks, temporal_bins, within
 from driftcli.estimate.penalized import Prior, Solution, equations_bytes
 from driftcli.estimate.tissue import Nodes, Tissue, TissueParameters, cells_bytes
@@ -117,10 +117,10 @@ def footprint(
     n_bins, n_windows = len(temporal_bins(duration_s, parameters.bin_s)) - 1, len(_depths_um(span_um, parameters))
     equations = equations_bytes(n_bins, n_windows)
     hint = "make estimate.bin_s or estimate.win_step_um larger"
-    require_room_for_pairs(equations, f"the motion in {n_bins} temporal bins and {n_windows} windows", hint)
+    refuse_too_large(equations, f"the motion in {n_bins} temporal bins and {n_windows} windows", hint)
     cells = cells_bytes(span_um, parameters.max_disp_um, _of_tissue(parameters))
     finer = "make estimate.depth_sigma_um or estimate.amplitude_sigma larger, or estimate.max_disp_um smaller"
-    require_room_for_pairs(cells, "the density of the peaks", finer)
+    refuse_too_large(cells, "the density of the peaks", finer)
     in_blocks = _layout(span_um, duration_s, parameters).n_bytes(n_peaks, jobs)
     return Footprint(n_bins, n_windows, max(equations, cells, in_blocks), hint)
 
