@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from driftcli.errors import UsageError
 from driftcli.units import readable_size
 
-# What is held for pairs of temporal bins may take so much.
+# What an estimate holds at once, as for pairs of temporal bins, may take so much.
 _LARGEST_BYTES = 4e9
 # Checking the peaks makes so many flags for each.
 CHECK_BYTES_PER_PEAK = 5
