@@ -45,10 +45,8 @@ class Dipoles(Units):
         contacts_um: NDArray[np.float64],
     ) -> None:
         """As that of `Units`, with the field of every compartment."""
-        centers_um = self.positions_um[spikes.unit]
-        centers_um[:, 1] += displacement_um
+        starts, centers_um = self._where(first, spikes, displacement_um)
         peaks_uv = spikes.scale * self.amplitude_uv[spikes.unit]
-        starts = spikes.sample_index - self.before - first
         _add_dipoles(
             traces, starts, spikes.unit, centers_um, peaks_uv, self.sources_um, self.currents, contacts_um, _RADIUS_UM
         )

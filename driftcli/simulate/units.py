@@ -56,12 +56,18 @@ class Units:
         contacts_um: NDArray[np.float64],
     ) -> None:
         """Add spikes to traces (S, C) in uV that begin at sample `first`, each unit moved by `displacement_um` (N,)."""
-        centers_um = self.positions_um[spikes.unit]
-        centers_um[:, 1] += displacement_um
+        starts, centers_um = self._where(first, spikes, displacement_um)
         in_front = np.exp(self.positions_um[:, 2] / self.decay_um)  # amplitude_uv is told for this distance
         peaks_uv = spikes.scale * (self.amplitude_uv * in_front)[spikes.unit]
-        starts = spikes.sample_index - self.before - first
         _add_spikes(traces, starts, spikes.unit, centers_um, peaks_uv, self.decay_um, self.waveforms, contacts_um)
+
+    def _where(
+        self, first: int, spikes: Spikes, displacement_um: NDArray[np.float64]
+    ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        """(N,) rows at which the waveforms of spikes begin, and (N, 3) where their units are then."""
+        centers_um = self.positions_um[spikes.unit]
+        centers_um[:, 1] += displacement_um
+        return spikes.sample_index - self.before - first, centers_um
 
 
 def draw_units(

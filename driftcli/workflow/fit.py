@@ -14,7 +14,7 @@ from driftcli.model import RecordingFacts
 from driftcli.reporter import Reporter
 from driftcli.store.motion import JOINED_WITHIN_UM, MotionFile
 
-_ESTIMATED = "the motion was estimated"
+_ESTIMATED, _FOUND = "the motion was estimated", "the peaks were found"
 
 
 def require_fit(facts: RecordingFacts, file: MotionFile, what: str) -> None:
@@ -50,20 +50,17 @@ def require_peaks(facts: RecordingFacts, theirs: RecordingFacts) -> int:
     unit."""
     hint = "give its own peaks with --peaks, or --set interpolate.method=gaussian_process, which needs none"
     first = facts.origin - theirs.origin
-    if theirs.sampling_frequency_hz != facts.sampling_frequency_hz:
-        rates = f"{theirs.sampling_frequency_hz:g} Hz, not {facts.sampling_frequency_hz:g} Hz"
-        raise InputError(f"the peaks were found at a sampling frequency of {rates}", hint)
+    _require_same_probe(facts, theirs, _FOUND)
     if first < 0 or first + facts.num_samples > theirs.num_samples:
         raise InputError(
             f"the peaks are of samples {theirs.origin} to {theirs.origin + theirs.num_samples}, the recording of "
             f"{facts.origin} to {facts.origin + facts.num_samples}",
             hint,
         )
-    _require_same_contacts(facts, theirs, "the peaks were found")
     ours, of_peaks = (1.0 if each.gain_to_uv is None else each.gain_to_uv for each in (facts, theirs))
     if theirs.amplitude_unit != facts.amplitude_unit or not np.allclose(ours, of_peaks):
-        raise InputError("the peaks were found with another gain", "give the same --gain-to-uv")
-    _require_same_files(facts, theirs, first, "the peaks were found")
+        raise InputError(f"{_FOUND} with another gain", "give the same --gain-to-uv")
+    _require_same_files(facts, theirs, first, _FOUND)
     return first
 
 
@@ -104,11 +101,11 @@ def tell_of_joined_bins(file: MotionFile, reporter: Reporter) -> None:
         )
 
 
-def _require_same_probe(facts: RecordingFacts, theirs: RecordingFacts) -> None:
+def _require_same_probe(facts: RecordingFacts, theirs: RecordingFacts, made: str = _ESTIMATED) -> None:
     if theirs.sampling_frequency_hz != facts.sampling_frequency_hz:
         rates = f"{theirs.sampling_frequency_hz:g} Hz, not {facts.sampling_frequency_hz:g} Hz"
-        raise InputError(f"the motion was estimated at a sampling frequency of {rates}", "check --sampling-frequency")
-    _require_same_contacts(facts, theirs)
+        raise InputError(f"{made} at a sampling frequency of {rates}", "check --sampling-frequency")
+    _require_same_contacts(facts, theirs, made)
 
 
 def _require_same_contacts(facts: RecordingFacts, theirs: RecordingFacts, made: str = _ESTIMATED) -> None:

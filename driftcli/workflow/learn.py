@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numba
 import numpy as np
@@ -29,6 +29,9 @@ from driftcli.workflow.memory import FootprintBytes
 from driftcli.workflow.steps import preprocess_steps
 from driftcli.workflow.stream import Span, Stream
 from driftcli.workflow.work import PEAKS, Work
+
+if TYPE_CHECKING:
+    from driftcli.interpolate import fitted_gaussian_process
 
 MOST_BLOCKS = 120  # spread over the recording; more would tell little more, and reading them takes its time
 PEAKS_A_DEPTH, DEPTH_UM = 200, 10.0  # so many peaks for so much of the shank at most
@@ -87,7 +90,7 @@ def most_bytes(recording: Recording, settings: Settings) -> FootprintBytes:
     stage, snippets, weights = settings["interpolate"], 0.0, 0.0
     if stage.method not in FITTED_TO_PEAKS:
         return FootprintBytes()
-    displacements = 2 * FARTHEST_UM / stage.parameters.model_dump()["bin_um"] + 1
+    displacements = 2 * FARTHEST_UM / _parameters(stage).bin_um + 1
     for _, contacts in recording.geometry.each_shank():
         positions_um = recording.geometry.positions_um[contacts]
         peaks = PEAKS_A_DEPTH * (np.ptp(positions_um[:, 1]) / DEPTH_UM + 1)
@@ -150,6 +153,11 @@ def _fitted_shanks(
     return {shank: contacts for shank, contacts in moving.items() if shank not in dense}
 
 
+def _parameters(stage: Stage) -> fitted_gaussian_process.Parameters:
+    """Those that every method has whose weights are fitted."""
+    return cast("fitted_gaussian_process.Parameters", stage.parameters)
+
+
 def _offsets(recording: Recording) -> NDArray[np.int64]:
     """(T,) the samples of a snippet, from that of its peak."""
     return np.rint(COURSE_S * recording.sampling_frequency_hz).astype(np.int64)
@@ -175,9 +183,8 @@ def _draw(peaks: Peaks, motion: Motion, later: int, rate_hz: float, stage: Stage
 
     later: by how many samples the peaks begin later than the motion.
     """
-    parameters = stage.parameters.model_dump()
     time_s, depth_um = (peaks.sample_index + later) / rate_hz, peaks.location["y_um"].astype(float)
-    moved_um = motion.at(time_s, depth_um, parameters["time"])
+    moved_um = motion.at(time_s, depth_um, _parameters(stage).time)
     near = np.abs(moved_um) <= FARTHEST_UM
     peaks, depth_um, moved_um = peaks.at(near.nonzero()[0]), depth_um[near], moved_um[near]
     depth = np.floor((depth_um - moved_um) / DEPTH_UM)
@@ -282,13 +289,13 @@ def _learned(
     drawn: _Drawn, labels: NDArray[np.int64], positions_um: NDArray[np.float64], stage: Stage, jobs: int
 ) -> Footprints:
     """positions_um: (C, 2) of all contacts of the shank."""
-    parameters = stage.parameters.model_dump()
+    parameters = _parameters(stage)
     # the noise of rounding is there in any case
-    covary, variance = partial(stage.module.covary, stage.parameters), max(drawn.noise, 1.0) ** 2
-    prior = fields.Prior(covary, variance, parameters["noise_length_um"])
+    covary, variance = partial(stage.module.covary, parameters), max(drawn.noise, 1.0) ** 2
+    prior = fields.Prior(covary, variance, parameters.noise_length_um)
     contacts = np.where(drawn.contacts >= 0, drawn.used[drawn.contacts], -1).astype(np.int32)
     seen = (drawn.snippets, contacts, labels, drawn.moved_um, positions_um)
-    return fields.learn(*seen, prior, parameters["bin_um"], jobs)
+    return fields.learn(*seen, prior, parameters.bin_um, jobs)
 
 
 @numba.njit(nogil=True, cache=True)

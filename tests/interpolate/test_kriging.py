@@ -1,6 +1,3 @@
-import os
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -163,24 +160,3 @@ def test_every_parameter_changes_the_weights(small_np1, displacements):
 def test_wrong_parameters_are_refused(wrong):
     with pytest.raises(ValidationError):
         Parameters(**wrong)
-
-
-_PRINT_DIGEST = """
-import hashlib, numpy as np
-from driftcli.interpolate.kriging import Kernel, Parameters
-i = np.arange(200)
-positions = np.column_stack([6 * (i % 8), 6 * (i // 8)]).astype(float)
-print(hashlib.md5(Kernel(Parameters(p=2), positions).weights(np.full(200, 3.3)).tobytes()).hexdigest())
-"""
-
-
-def test_same_bits_for_any_number_of_library_threads():
-    digests = []
-    for threads in ("1", "2"):
-        environment = os.environ | dict.fromkeys(("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), threads)
-        run = subprocess.run(
-            [sys.executable, "-c", _PRINT_DIGEST], env=environment, capture_output=True, text=True, check=True
-        )
-        digests.append(run.stdout.strip())
-    assert len(digests[0]) == 32
-    assert digests[0] == digests[1]
