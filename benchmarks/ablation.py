@@ -1,8 +1,8 @@
 """What each idea of the estimate `likelihood` brings: its error without one of them, on peaks of the twelve scenarios.
 
-usage: ablation.py [--seed 101] [--seconds 300] [--channels 128] [--spread-um 15] [--attraction 0.1]
+usage: ablation.py [--seeds 101 ...] [--seconds 300] [--channels 128] [--spread-um 15] [--attraction 0.1]
 Peaks are drawn without traces (see scenario_peaks.py), so this takes minutes. Each column is the mean over the four
-scenarios of one drift.
+scenarios of one drift, and over the seeds; bursts are of all of them together.
 """
 
 import argparse
@@ -20,6 +20,8 @@ from driftcli.reporter import Reporter
 WITHOUT = {
     "all of it": {},
     "the coarse motion, refined once": {"rounds": 1},
+    "blocks that are lost stay lost": {"recover": False},
+    "shapes as they are found": {"shrinkage": 0.0},
     "amplitudes not told apart": {"amplitude_sigma": 3.0},
     "a density smoothed by 2 µm": {"depth_sigma_um": 2.0},
     "bins of 1 s": {"bin_s": 1.0},
@@ -34,7 +36,7 @@ WITHOUT = {
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seed", type=int, default=101)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[101])
     parser.add_argument("--seconds", type=int, default=300)
     parser.add_argument("--channels", type=int, default=128)
     parser.add_argument("--spread-um", type=float, default=15.0)
@@ -42,14 +44,16 @@ def main() -> None:
     options = parser.parse_args()
     drawn = {}
     for name in NAMES:
-        parameters = parameters_of(name, options.seed, options.seconds, options.channels, "monopole")
-        drawn[name] = peaks_of(parameters, options.spread_um, options.attraction)
+        for seed in options.seeds:
+            parameters = parameters_of(name, seed, options.seconds, options.channels, "monopole")
+            drawn[name, seed] = peaks_of(parameters, options.spread_um, options.attraction)
     span_um = (0.0, 20.0 * ((options.channels - 1) // 2))
     rows = [["mean error in µm; bursts", *DRIFTS]]
     for label, changed in WITHOUT.items():
         parameters = likelihood.Parameters(**changed)
-        errors = {name: error_of(peaks, span_um, options.seconds, parameters) for name, peaks in drawn.items()}
-        rows.append([label, *(cell([errors[name] for name in NAMES if name.startswith(drift)]) for drift in DRIFTS)])
+        errors = {key: error_of(peaks, span_um, options.seconds, parameters) for key, peaks in drawn.items()}
+        cells = [cell([each for (name, _), each in errors.items() if name.startswith(drift)]) for drift in DRIFTS]
+        rows.append([label, *cells])
     print(table(rows))
 
 

@@ -24,7 +24,7 @@ from driftcli.store.motion import write_motion
 from driftcli.workflow.apply import apply
 from driftcli.workflow.lfp import lfp_of
 from driftcli.workflow.work import Work
-from oracles import lfp
+from oracles import drift, lfp
 
 RATE_HZ = small_recording.RATE_HZ
 
@@ -187,6 +187,8 @@ CHANGES = {
             "likeness_um": (300.0, {}),
             "bending_um": (0.2, {}),
             "step_freedom": (4.0, {}),
+            "recover": (False, {"max_disp_um": 100.0}),
+            "shrinkage": (0.0, {}),
         },
         # of the stand-in for its package; test_medicine does it with the package
         "medicine": {
@@ -380,7 +382,9 @@ def motion(stage):
 
 
 def _motion(stage):
-    found = stage.module.estimate(depth_peaks(), (0.0, 800.0), 40.0, stage.parameters, Reporter())
+    # of which some seconds are lost, unless they are recovered
+    peaks = DepthPeaks(*drift.lost_peaks()) if stage.method == "likelihood" else depth_peaks()
+    found = stage.module.estimate(peaks, (0.0, 800.0), 40.0, stage.parameters, Reporter())
     return found.displacement_um, found.temporal_bins_s, found.spatial_bins_um
 
 

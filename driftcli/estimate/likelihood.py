@@ -18,13 +18,14 @@ coherent point drift", IEEE PAMI 2010); the robust random walk is an iterated Ka
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
 from driftcli import model
-from driftcli.estimate import blocks
+from driftcli.estimate import blocks, recovery, shapes
 from driftcli.estimate.footprint import Footprint, refuse_too_large
 from driftcli.estimate.histogram import centres, check_peaks, temporal_bins, within
 from driftcli.estimate.penalized import Prior, Solution, equations_bytes
@@ -37,9 +38,14 @@ _FIRST_STEP_UM = 0.2  # of the tissue at least, before anything but the coarse m
 _LEARN_EVERY = 3  # rounds
 _BENDING_UM = 100.0  # distance of windows that `bending_um` is told for
 _MOST_LIKE, _LEAST_BENDING_UM = 1 - 1e-7, 1e-5  # beyond, windows move as one, lines are straight, and rounding grows
+# Rounds after which the better of several starts is seen, and by how much it must be better, in nats a peak.
+_TRIAL, _BETTER = 6, 0.01
+# What a band of so many µm says of the motion for so many seconds isn't chance, but where its units are found while
+# they are within so many µm.
+_BAND_UM, _LASTING_S, _LASTING_UM = 20.0, 10.0, 5.0
 # See `_resting`: shares of the range, and of the time; what it takes to be at rest when the recording begins.
 _NEAR_MIDDLE, _AT_REST, _FOR_LONG = 1 / 8, 1 / 10, 0.8
-_LEAST_REST_UM, _FIRST_S, _STILL = 1.0, 5.0, 0.2
+_LEAST_REST_UM, _FIRST_S, _STILL = 1.0, 5.0, 0.35
 
 
 class Parameters(model.Parameters):
@@ -59,6 +65,10 @@ class Parameters(model.Parameters):
     likeness_um: how far apart along the shank steps of the tissue are still alike.
     bending_um: how far the displacement may be from a straight line over 200 µm of the shank, for a second.
     step_freedom: degrees of freedom of the steps' Student-t distribution; small: long rests and sudden jumps.
+    recover: whether blocks that fit far better elsewhere than where the coarse motion has them are moved there, if
+        that explains the recording better.
+    shrinkage: how often the variance of its error is taken from that of each shape along the shank; more than once, as
+        both are known from few excursions of the tissue. 0: shapes stay as they are found.
     """
 
     bin_s: float = Field(default=0.2, gt=0)
@@ -75,6 +85,8 @@ class Parameters(model.Parameters):
     likeness_um: float = Field(default=3000.0, gt=0)
     bending_um: float = Field(default=0.025, gt=0)
     step_freedom: float = Field(default=1.0, gt=0)
+    recover: bool = True
+    shrinkage: float = Field(default=2.0, ge=0)
 
     @model_validator(mode="after")
     def _fit_together(self) -> Parameters:
@@ -103,9 +115,13 @@ def estimate(
     peaks = _during(edges_s, peaks)
     footprint(len(peaks), span_um, duration_s, parameters, jobs)
     nodes = Nodes(len(edges_s) - 1, parameters.bin_s, _depths_um(span_um, parameters))
-    coarse = blocks.coarse_motion(peaks, _layout(span_um, duration_s, parameters), reporter, jobs)
-    displacement_um = coarse.at(centres(edges_s)[:, None], nodes.depths_um[None])
-    displacement_um, deviation_um = _refined(displacement_um, peaks, nodes, span_um, parameters, reporter)
+    layout = _layout(span_um, duration_s, parameters)
+    coarse = blocks.coarse_motion(peaks, layout, reporter, jobs)
+    proposal = recovery.proposal(peaks, coarse, layout) if parameters.recover else None
+    starts = [coarse] if proposal is None else [coarse, proposal]
+    starts_um = [start.at(centres(edges_s)[:, None], nodes.depths_um[None]) for start in starts]
+    tissue = Tissue.of(peaks, nodes, span_um, parameters.max_disp_um, _of_tissue(parameters))
+    displacement_um, deviation_um = _refined(starts_um, tissue, parameters, reporter)
     motion_um = displacement_um - _resting(displacement_um, parameters.bin_s)
     return Motion(motion_um, centres(edges_s), nodes.depths_um, deviation_um=deviation_um)
 
@@ -121,7 +137,8 @@ def footprint(
     cells = cells_bytes(span_um, parameters.max_disp_um, _of_tissue(parameters))
     finer = "make estimate.depth_sigma_um or estimate.amplitude_sigma larger, or estimate.max_disp_um smaller"
     refuse_too_large(cells, "the density of the peaks", finer)
-    in_blocks = _layout(span_um, duration_s, parameters).n_bytes(n_peaks, jobs)
+    layout = _layout(span_um, duration_s, parameters)
+    in_blocks = max(layout.n_bytes(n_peaks, jobs), recovery.proposal_bytes(layout))
     return Footprint(n_bins, n_windows, max(equations, cells, in_blocks), hint)
 
 
@@ -149,32 +166,80 @@ def _depths_um(span_um: tuple[float, float], parameters: Parameters) -> NDArray[
 
 
 def _refined(
-    displacement_um: NDArray[np.float64],
-    peaks: DepthPeaks,
-    nodes: Nodes,
-    span_um: tuple[float, float],
+    starts_um: list[NDArray[np.float64]],
+    tissue: Tissue,
     parameters: Parameters,
     reporter: Reporter,
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """(T, W) the displacement after all rounds, and its standard deviation."""
-    tissue = Tissue.of(peaks, nodes, span_um, parameters.max_disp_um, _of_tissue(parameters))
-    prior = Prior.of(displacement_um, *_of_prior(nodes, parameters), _FIRST_STEP_UM)
-    for done in range(parameters.rounds):
-        sigma_um = max(parameters.depth_sigma_um, _FIRST_SIGMA_UM * _SHARPER**done)
-        slopes, bends = tissue.evidence(displacement_um, sigma_um)
-        solution = Solution(displacement_um, slopes, bends, prior)
-        displacement_um = solution.displacement_um
-        if done == parameters.rounds - 1:
-            deviation_um = np.sqrt(solution.covariance()[..., 0])
-        elif done % _LEARN_EVERY == 0:
-            prior = prior.learned(displacement_um, solution.covariance())
-        del solution  # its equations are as large as those of the next round
-        reporter.progress("estimate", parameters.rounds + done + 1, 2 * parameters.rounds)
-    if not bends.any():
+    """(T, W) the displacement after all rounds, and its standard deviation. Of several starts, (T, W) each, the first
+    is taken unless peaks pile up more sharply from another one after some rounds."""
+    trial = min(_TRIAL, parameters.rounds)
+    attempts = [_Attempt.of(start_um, tissue.nodes, parameters) for start_um in starts_um]
+    for attempt in attempts[1:]:
+        attempt.go_on(tissue, range(trial), parameters, Reporter())
+    best = attempts[0]
+    best.go_on(tissue, range(trial), parameters, reporter)
+    for attempt in attempts[1:]:
+        if attempt.likelihood(tissue) > best.likelihood(tissue) + _BETTER:
+            best = attempt
+    best.go_on(tissue, range(trial, parameters.rounds), parameters, reporter)
+    if not best.heard:
         reporter.message(
             "no peak says anything about the motion, so none is found: peaks at the outermost contacts and beyond don't"
         )
-    return displacement_um, deviation_um
+    blocks_ = _lasting(best.displacement_um, max(1, round(_LASTING_S / parameters.bin_s)))
+    bands = tissue.by_band(best.displacement_um, best.sigma_um, blocks_, _BAND_UM)
+    displacement_um, misplaced = shapes.shrunk(
+        best.displacement_um, tissue.nodes, bands, best.prior.bending, parameters.shrinkage
+    )
+    return displacement_um, np.sqrt(best.covariance[..., 0] + misplaced)
+
+
+def _lasting(displacement_um: NDArray[np.float64], longest: int) -> NDArray[np.int64]:
+    """(T,) the block of each bin: each is at most `longest` bins long, and its bins are nearly of one displacement."""
+    blocks_, first = np.zeros(len(displacement_um), np.int64), 0
+    for t in range(1, len(displacement_um)):
+        away_um = np.abs(displacement_um[t] - displacement_um[first]).max()
+        ends = t - first >= longest or away_um > _LASTING_UM
+        blocks_[t] = blocks_[t - 1] + ends
+        first = t if ends else first
+    return blocks_
+
+
+@dataclass
+class _Attempt:
+    """A displacement (T, W) on its way from a first one, what is known of its steps and how surely each is known.
+
+    sigma_um: that the density was last smoothed by. heard: whether any peak said anything.
+    """
+
+    displacement_um: NDArray[np.float64]
+    prior: Prior
+    covariance: NDArray[np.float64]
+    sigma_um: float = _FIRST_SIGMA_UM
+    heard: bool = False
+
+    @classmethod
+    def of(cls, displacement_um: NDArray[np.float64], nodes: Nodes, parameters: Parameters) -> _Attempt:
+        prior = Prior.of(displacement_um, *_of_prior(nodes, parameters), _FIRST_STEP_UM)
+        return cls(displacement_um, prior, np.zeros((*displacement_um.shape, 2)))
+
+    def go_on(self, tissue: Tissue, rounds: range, parameters: Parameters, reporter: Reporter) -> None:
+        for done in rounds:
+            self.sigma_um = max(parameters.depth_sigma_um, _FIRST_SIGMA_UM * _SHARPER**done)
+            slopes, bends = tissue.evidence(self.displacement_um, self.sigma_um)
+            solution = Solution(self.displacement_um, slopes, bends, self.prior)
+            self.displacement_um, self.heard = solution.displacement_um, bool(bends.any())
+            last = done == parameters.rounds - 1
+            if last or done % _LEARN_EVERY == 0:
+                self.covariance = solution.covariance()
+            if not last and done % _LEARN_EVERY == 0:
+                self.prior = self.prior.learned(self.displacement_um, self.covariance)
+            del solution  # its equations are as large as those of the next round
+            reporter.progress("estimate", parameters.rounds + done + 1, 2 * parameters.rounds)
+
+    def likelihood(self, tissue: Tissue) -> float:
+        return tissue.likelihood(self.displacement_um, self.sigma_um)
 
 
 def _of_tissue(parameters: Parameters) -> TissueParameters:

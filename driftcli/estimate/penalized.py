@@ -111,7 +111,7 @@ class Solution:
         columns = np.zeros((n_bins * n_windows, _width(n_windows)))
         columns[:, 0] = bends[..., 0].ravel() + _RIDGE
         columns[:, 1] = bends[..., 1].ravel()
-        precision, bending = _precision(n_windows, prior.likeness), prior.bending * _bending(n_windows)
+        precision, bending = _precision(n_windows, prior.likeness), prior.bending * squared_bends(n_windows)
         _add_prior(columns, prior.tension, precision, bending)
         change = slopes - _RIDGE * displacement_um
         _add_pull(change, displacement_um, prior.tension, precision, bending)
@@ -138,8 +138,8 @@ def _precision(n_windows: int, likeness: float) -> NDArray[np.float64]:
     return precision
 
 
-def _bending(n_windows: int) -> NDArray[np.float64]:
-    """(3, W) the diagonal of the squared second difference, and two beside it."""
+def squared_bends(n_windows: int) -> NDArray[np.float64]:
+    """(3, W) the matrix of the sum of squared second differences: its diagonal, and two beside it."""
     bending = np.zeros((3, n_windows))
     difference = (1.0, -2.0, 1.0)
     for first in range(n_windows - 2):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numba
 import numpy as np
@@ -59,6 +60,19 @@ class Nodes:
 
 
 @dataclass(frozen=True)
+class Bands:
+    """What the peaks of each band of depths say of the motion that they were corrected by, over a block of time.
+
+    depths_um: (D,) float64, middles of the bands, corrected. pushes, holds: (B, D) float64, blocks by bands, the slope
+    of the log likelihood if the band were displaced by more, in 1/µm, and what it bends by, in 1/µm².
+    """
+
+    depths_um: NDArray[np.float64]
+    pushes: NDArray[np.float64]
+    holds: NDArray[np.float64]
+
+
+@dataclass(frozen=True)
 class Tissue:
     """Peaks of one shank, and the cells in which they are counted.
 
@@ -106,15 +120,32 @@ class Tissue:
         Returns the slope of their log likelihood by each displacement, (T, W) float64 in 1/µm, and how it bends:
         (T, W, 2) float64 in 1/µm², of each displacement itself and of it with its deeper neighbour's.
         """
-        slope, bend = self._fields(self._density(displacement_um, sigma_um), sigma_um)
-        shape = displacement_um.shape
-        slopes, bends = np.zeros(shape), np.zeros((*shape, 2))
-        peaks, border_um = self.peaks, self.parameters.border_um
-        places = displacement_um, self.nodes.grid, self._cells
-        _add_up(
-            peaks.time_s, peaks.depth_um, peaks.amplitude, *places, self.span_um, border_um, slope, bend, slopes, bends
-        )
+        slopes, bends = np.zeros(displacement_um.shape), np.zeros((*displacement_um.shape, 2))
+        _add_up(self._witnesses(displacement_um, sigma_um), slopes, bends)
         return slopes, bends
+
+    def likelihood(self, displacement_um: NDArray[np.float64], sigma_um: float) -> float:
+        """Mean log density of the peaks under a displacement (T, W), in cells; the larger, the more they pile up."""
+        density = self._density(displacement_um, sigma_um)
+        logarithm = np.log(density + self._floor(sigma_um))
+        peaks = self.peaks.time_s, self.peaks.depth_um, self.peaks.amplitude
+        return float(_mean_at(peaks, displacement_um, self.nodes.grid, self._cells, logarithm))
+
+    def by_band(
+        self, displacement_um: NDArray[np.float64], sigma_um: float, blocks: NDArray[np.int64], band_um: float
+    ) -> Bands:
+        """What `evidence` tells, by bands of `band_um` of the corrected depths and by the block (T,) of each bin."""
+        n_bands = int(self.shape[1] * self.step_um / band_um) + 1
+        pushes, holds = np.zeros((blocks[-1] + 1, n_bands)), np.zeros((blocks[-1] + 1, n_bands))
+        _add_up_bands(self._witnesses(displacement_um, sigma_um), blocks, band_um, pushes, holds)
+        middles = np.arange(n_bands, dtype=np.float64) + 0.5
+        return Bands(self.lowest_um + band_um * middles, pushes, holds)
+
+    def _witnesses(self, displacement_um: NDArray[np.float64], sigma_um: float) -> tuple[Any, ...]:
+        """The peaks and all that `_says` needs to hear them."""
+        fields = self._fields(self._density(displacement_um, sigma_um), sigma_um)
+        peaks = self.peaks.time_s, self.peaks.depth_um, self.peaks.amplitude
+        return peaks, displacement_um, self.nodes.grid, self._cells, (*self.span_um, self.parameters.border_um), fields
 
     @property
     def _cells(self) -> tuple[float, float, float, float]:
@@ -135,15 +166,25 @@ class Tissue:
         A unit that fires often counts hardly more than one that fires less: the error of its position is the same for
         all its peaks. Where there is little more than background, there is little slope.
         """
-        # cells that the hump of one unit takes, in the units of the density
-        hump = 2 * np.pi * np.hypot(sigma_um, _UNIT_UM) / self.step_um * self.parameters.amplitude_sigma / self.step_log
-        duration_s = self.nodes.n_bins * self.nodes.bin_s
-        weight = 1 / (1 + density * hump / duration_s / self.parameters.saturation_hz)
-        floor = self.parameters.background_hz * duration_s / hump
+        weight = 1 / (1 + density * self._hump(sigma_um) / self._duration_s / self.parameters.saturation_hz)
+        floor = self._floor(sigma_um)
         slope = np.gradient(density, self.step_um, axis=1) / (density + floor)
         # averaged over a hump: the square itself is 0 at the hump's top
         bend = self._smooth(density * slope**2, sigma_um) / np.maximum(self._smooth(density, sigma_um), _NOTHING)
         return weight * slope, weight * bend / _share_of_bend(sigma_um)
+
+    def _floor(self, sigma_um: float) -> float:
+        """Density of the background."""
+        return self.parameters.background_hz * self._duration_s / self._hump(sigma_um)
+
+    def _hump(self, sigma_um: float) -> float:
+        """Cells that the hump of one unit takes, in the units of the density."""
+        along_um = float(np.hypot(sigma_um, _UNIT_UM))
+        return 2 * np.pi * along_um / self.step_um * self.parameters.amplitude_sigma / self.step_log
+
+    @property
+    def _duration_s(self) -> float:
+        return self.nodes.n_bins * self.nodes.bin_s
 
     def _smooth(self, cells: NDArray[np.float64], sigma_um: float) -> NDArray[np.float64]:
         smoothed: NDArray[np.float64] = gaussian_filter1d(
@@ -237,32 +278,70 @@ def _between(field, row, v, column, u):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(nogil=True, cache=True)
-def _add_up(  # type: ignore[no-untyped-def]
-    time_s, depth_um, amplitude, displacement_um, grid, cells, span_um, border_um, slope, bend, slopes, bends
-):
-    """Add what each peak says to the displacements on either side of it.
+def _mean_at(peaks, displacement_um, grid, cells, field):  # type: ignore[no-untyped-def]
+    """Mean of a field where the peaks are; beyond the cells it is as low as it gets."""
+    time_s, depth_um, amplitude = peaks
+    bin_s, first_um, spacing_um = grid
+    n_bins, n_windows = displacement_um.shape
+    total, least = 0.0, field.min()
+    for i in range(len(time_s)):
+        t = min(int(time_s[i] / bin_s), n_bins - 1)
+        w, share = _split(depth_um[i], first_um, spacing_um, n_windows)
+        corrected_um = depth_um[i] - _moved_um(displacement_um, t, w, share)
+        row, v, column, u = _cell(corrected_um, amplitude[i], cells, field.shape)
+        total += _between(field, row, v, column, u) if column >= 0 else least
+    return total / max(len(time_s), 1)
+
+
+@numba.njit(nogil=True, cache=True)
+def _says(peak, displacement_um, grid, cells, contacts, fields):  # type: ignore[no-untyped-def]
+    """Bin of a peak (time_s, depth_um, amplitude), the node before it, the share of the next one, its corrected depth,
+    and what it says: by how much more displacement it would be likelier, and how that bends.
 
     A larger displacement is a smaller corrected depth, so slopes change their sign. Peaks near the outermost contacts
     count less, and beyond them nothing: nobody sees how far beyond they are.
     """
+    time_s, depth_um, amplitude = peak
     bin_s, first_um, spacing_um = grid
+    lowest_um, highest_um, border_um = contacts
+    slope, bend = fields
     n_bins, n_windows = displacement_um.shape
+    t = min(int(time_s / bin_s), n_bins - 1)
+    w, share = _split(depth_um, first_um, spacing_um, n_windows)
+    corrected_um = depth_um - _moved_um(displacement_um, t, w, share)
+    inside_um = min(depth_um - lowest_um, highest_um - depth_um)
+    row, v, column, u = _cell(corrected_um, amplitude, cells, slope.shape)
+    if inside_um <= 0 or column < 0:
+        return t, w, share, corrected_um, 0.0, 0.0
+    counts = inside_um / border_um if inside_um < border_um else 1.0
+    push = -counts * _between(slope, row, v, column, u)
+    hold = counts * _between(bend, row, v, column, u)
+    return t, w, share, corrected_um, push, hold
+
+
+@numba.njit(nogil=True, cache=True)
+def _add_up(witnesses, slopes, bends):  # type: ignore[no-untyped-def]
+    """Add what each peak says to the displacements on either side of it."""
+    (time_s, depth_um, amplitude), displacement_um, grid, cells, contacts, fields = witnesses
     for i in range(len(time_s)):
-        inside_um = min(depth_um[i] - span_um[0], span_um[1] - depth_um[i])
-        if inside_um <= 0:
-            continue
-        counts = inside_um / border_um if inside_um < border_um else 1.0
-        t = min(int(time_s[i] / bin_s), n_bins - 1)
-        w, share = _split(depth_um[i], first_um, spacing_um, n_windows)
-        moved_um = _moved_um(displacement_um, t, w, share)
-        row, v, column, u = _cell(depth_um[i] - moved_um, amplitude[i], cells, slope.shape)
-        if column < 0:
-            continue
-        push = -counts * _between(slope, row, v, column, u)
-        hold = counts * _between(bend, row, v, column, u)
+        peak = time_s[i], depth_um[i], amplitude[i]
+        t, w, share, _, push, hold = _says(peak, displacement_um, grid, cells, contacts, fields)
         slopes[t, w] += push * (1 - share)
         bends[t, w, 0] += hold * (1 - share) ** 2
         if share > 0:
             slopes[t, w + 1] += push * share
             bends[t, w + 1, 0] += hold * share**2
             bends[t, w, 1] += hold * share * (1 - share)
+
+
+@numba.njit(nogil=True, cache=True)
+def _add_up_bands(witnesses, blocks, band_um, pushes, holds):  # type: ignore[no-untyped-def]
+    """Add what each peak says to its block of time and its band of corrected depths."""
+    (time_s, depth_um, amplitude), displacement_um, grid, cells, contacts, fields = witnesses
+    for i in range(len(time_s)):
+        peak = time_s[i], depth_um[i], amplitude[i]
+        t, _, _, corrected_um, push, hold = _says(peak, displacement_um, grid, cells, contacts, fields)
+        if hold > 0:
+            band = int((corrected_um - cells[0]) / band_um)
+            pushes[blocks[t], band] += push
+            holds[blocks[t], band] += hold

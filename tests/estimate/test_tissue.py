@@ -151,3 +151,41 @@ def test_a_unit_that_has_moved_says_where_to(sigma_um):
     displacement_um[4] = 2.0
     slopes, bends = tissue_of(peaks, 1).evidence(displacement_um, sigma_um)
     assert np.abs(slopes[:, 0] / bends[:, 0, 0]).max() < 0.5
+
+
+@pytest.mark.parametrize("n_windows", [1, 2, 4])
+@pytest.mark.parametrize("sigma_um", [0.8, 5.0])
+def test_the_likelihood_is_the_oracles(n_windows, sigma_um):
+    peaks, displacement_um = some_peaks(), some_displacement(n_windows)
+    displacement_um[3] = 1000.0  # beyond the cells
+    tissue = tissue_of(peaks, n_windows)
+    layout = BIN_S, tissue.nodes.depths_um, SPAN_UM, FARTHEST_UM, sigma_um
+    expected = oracle.log_likelihood(peaks, displacement_um, *layout, **SETTINGS)
+    assert tissue.likelihood(displacement_um, sigma_um) == pytest.approx(expected, rel=1e-9)
+
+
+def test_peaks_are_likelier_where_they_pile_up():
+    tissue = tissue_of(some_peaks(), 1)
+    right, wrong = np.zeros((N_BINS, 1)), 20.0 * (np.arange(N_BINS)[:, None] % 2)
+    assert tissue.likelihood(right, 2.0) > tissue.likelihood(wrong, 2.0) + 0.1
+
+
+@pytest.mark.parametrize("n_blocks", [1, 2, 5, 12])
+@pytest.mark.parametrize("band_um", [20.0, 55.0])
+def test_bands_are_the_oracles(n_blocks, band_um):
+    peaks, displacement_um = some_peaks(), some_displacement(3)
+    tissue = tissue_of(peaks, 3)
+    of_bins = np.arange(N_BINS) * n_blocks // N_BINS
+    bands = tissue.by_band(displacement_um, 3.0, of_bins, band_um)
+    layout = BIN_S, tissue.nodes.depths_um, SPAN_UM, FARTHEST_UM, 3.0
+    said = oracle.sayings(peaks, displacement_um, *layout, **SETTINGS)
+    first_um = bands.depths_um[0] - band_um / 2
+    expected = oracle.by_band(said, of_bins, first_um, len(bands.depths_um), band_um)
+    np.testing.assert_allclose(bands.pushes, expected[0], rtol=1e-9, atol=1e-11)
+    np.testing.assert_allclose(bands.holds, expected[1], rtol=1e-9, atol=1e-11)
+    assert bands.holds.shape == (n_blocks, len(bands.depths_um))
+    assert first_um <= SPAN_UM[0] - FARTHEST_UM
+    assert bands.depths_um[-1] + band_um / 2 >= SPAN_UM[1] + FARTHEST_UM
+    np.testing.assert_allclose(np.diff(bands.depths_um), band_um)
+    slopes, _ = tissue.evidence(displacement_um, 3.0)
+    assert bands.pushes.sum() == pytest.approx(slopes.sum())

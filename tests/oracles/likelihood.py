@@ -135,20 +135,142 @@ def evidence(
     border_um=20.0,
 ):
     """slopes (T, W), and how the log likelihood bends, (T, W, W): by each displacement of a bin with each other."""
+    said = sayings(
+        peaks,
+        displacement_um,
+        bin_s,
+        depths_um,
+        span_um,
+        farthest_um,
+        sigma_um,
+        depth_sigma_um,
+        amplitude_sigma,
+        background_hz,
+        saturation_hz,
+        border_um,
+    )
+    slopes, bends = np.zeros_like(displacement_um), np.zeros((*displacement_um.shape, len(depths_um)))
+    for t, windows, push, hold, _ in said:
+        slopes[t] += push * windows
+        bends[t] += hold * np.outer(windows, windows)
+    return slopes, bends
+
+
+def sayings(
+    peaks,
+    displacement_um,
+    bin_s,
+    depths_um,
+    span_um,
+    farthest_um,
+    sigma_um,
+    depth_sigma_um=0.7,
+    amplitude_sigma=0.12,
+    background_hz=0.02,
+    saturation_hz=20.0,
+    border_um=20.0,
+):
+    """(bin, share of each window, slope, how it bends, corrected depth) of each peak that says anything."""
     logs, columns_um = cells(peaks[2], span_um, farthest_um, depth_sigma_um, amplitude_sigma)
     found = places(peaks, displacement_um, bin_s, depths_um, logs, columns_um)
     dense = density(found, logs, columns_um, sigma_um, amplitude_sigma)
     steps = columns_um[1] - columns_um[0], logs[1] - logs[0]
     duration_s = len(displacement_um) * bin_s
     slope, bend = fields(dense, duration_s, *steps, sigma_um, amplitude_sigma, background_hz, saturation_hz)
-    slopes, bends = np.zeros_like(displacement_um), np.zeros((*displacement_um.shape, len(depths_um)))
+    said = []
     for depth_um, (t, windows, here) in zip(peaks[1], found, strict=True):
         counts = min((depth_um - span_um[0]) / border_um, (span_um[1] - depth_um) / border_um, 1.0)
         if here is None or counts <= 0:
             continue
-        slopes[t] -= counts * (slope * here).sum() * windows
-        bends[t] += counts * (bend * here).sum() * np.outer(windows, windows)
-    return slopes, bends
+        corrected_um = depth_um - (windows * displacement_um[t]).sum()
+        push, hold = -counts * (slope * here).sum(), counts * (bend * here).sum()
+        said.append((t, windows, push, hold, corrected_um))
+    return said
+
+
+def log_likelihood(
+    peaks,
+    displacement_um,
+    bin_s,
+    depths_um,
+    span_um,
+    farthest_um,
+    sigma_um,
+    depth_sigma_um=0.7,
+    amplitude_sigma=0.12,
+    background_hz=0.02,
+    **of_slopes,
+):
+    """Mean log density of the peaks; beyond the cells it is as low as it gets."""
+    logs, columns_um = cells(peaks[2], span_um, farthest_um, depth_sigma_um, amplitude_sigma)
+    found = places(peaks, displacement_um, bin_s, depths_um, logs, columns_um)
+    dense = density(found, logs, columns_um, sigma_um, amplitude_sigma)
+    cell = (columns_um[1] - columns_um[0]) * (logs[1] - logs[0])
+    hump = 2 * math.pi * math.hypot(sigma_um, 2.0) * amplitude_sigma / cell
+    logarithm = np.log(dense + background_hz * len(displacement_um) * bin_s / hump)
+    values = [logarithm.min() if here is None else (logarithm * here).sum() for _, _, here in found]
+    return float(np.mean(values))
+
+
+# --- what units agree on ----------------------------------------------------------------------------------------------
+
+
+def lasting(displacement_um, longest):
+    """(T,) the block of each bin."""
+    found = [[0]]
+    for t in range(1, len(displacement_um)):
+        first = found[-1][0]
+        if t - first >= longest or np.abs(displacement_um[t] - displacement_um[first]).max() > 5:
+            found.append([])
+        found[-1].append(t)
+    return np.concatenate([np.full(len(bins), block) for block, bins in enumerate(found)])
+
+
+def by_band(said, blocks, lowest_um, n_bands, band_um):
+    """(pushes, holds), (blocks, bands) each; blocks: of each bin."""
+    pushes, holds = np.zeros((blocks.max() + 1, n_bands)), np.zeros((blocks.max() + 1, n_bands))
+    for t, _, push, hold, corrected_um in said:
+        band = math.floor((corrected_um - lowest_um) / band_um)
+        pushes[blocks[t], band] += push
+        holds[blocks[t], band] += hold
+    return pushes, holds
+
+
+def shape_errors(pushes, holds, bands_um, depths_um, bending):
+    """(shapes (S, W), variance of the size of each (S,)): the step that each band of each block asks for on its own,
+    once what it asks for at all times is out. bending: of a block."""
+    n_windows, n_blocks = len(depths_um), len(pushes)
+    place = np.linspace(-1, 1, n_windows)
+    shapes = np.polynomial.legendre.legvander(place, min(5, n_windows) - 1)
+    shapes = np.linalg.qr(shapes)[0].T * math.sqrt(n_windows)
+    matrix = 1e-6 * np.eye(n_windows)
+    for w in range(1, n_windows - 1):
+        off_line = np.zeros(n_windows)
+        off_line[w - 1 : w + 2] = 1, -2, 1
+        matrix += bending * np.outer(off_line, off_line)
+    windows = [at_windows(min(max(depth, depths_um[0]), depths_um[-1]), depths_um) for depth in bands_um]
+    for share, hold in zip(windows, holds.mean(axis=0), strict=True):
+        matrix += hold * np.outer(share, share)
+    variance = np.zeros(len(shapes))
+    for band, share in enumerate(windows):
+        if holds[:, band].sum() == 0:
+            continue
+        always = pushes[:, band].sum() / holds[:, band].sum()
+        for push, hold in zip(pushes[:, band], holds[:, band], strict=True):
+            step_um = np.linalg.solve(matrix, share * (push - hold * always))
+            variance += (shapes @ step_um / n_windows) ** 2 / max(n_blocks - 1, 1)
+    return shapes, variance
+
+
+def shrunk(displacement_um, shapes, variance, shrinkage):
+    """(displacement, variance (W,)) with each shape about its mean over time as large as it is sure to be."""
+    result, n_windows = displacement_um.copy(), displacement_um.shape[1]
+    for shape, error in zip(shapes, variance, strict=True):
+        size = displacement_um @ shape / n_windows
+        size -= size.mean()
+        kept = max(0.0, 1 - shrinkage * error / max((size**2).mean(), 1e-12))
+        result -= np.outer((1 - kept) * size, shape)
+    return result, sum(error * shape**2 for shape, error in zip(shapes, variance, strict=True))
 
 
 # --- the step ---------------------------------------------------------------------------------------------------------
@@ -277,6 +399,78 @@ def coarse_motion(peaks, span_um, duration_s, block_s, horizon_s, max_disp_um):
     return motion_um
 
 
+# --- blocks that are lost ---------------------------------------------------------------------------------------------
+
+
+def recovery(peaks, coarse_um, span_um, block_s, max_disp_um):
+    """(blocks, windows) by how much to move the coarse motion."""
+    n_blocks, n_windows = coarse_um.shape
+    centres_um, reach_um = (
+        coarse_windows_um(span_um),
+        min(max(1, int(max_disp_um / 5)), int(np.ptp(span_um) / 5) + 1) * 5.0,
+    )
+    offsets_um, slopes_um = np.arange(-reach_um, reach_um + 1, 5.0), np.arange(-60.0, 61.0, 10.0)
+    place = np.linspace(-1, 1, n_windows) if n_windows > 1 else np.zeros(1)
+    moves_um = [offset + slope * place for offset in offsets_um for slope in (slopes_um if n_windows > 1 else [0.0])]
+    moves_um += [offset * one for offset in offsets_um for one in (np.eye(n_windows) if n_windows > 2 else [])]
+    moves_um = [move for move in moves_um if np.abs(move).max() >= 10]
+    sizes = np.abs(peaks[2])
+    low, high = np.log(np.percentile(sizes[sizes > 0], (0.1, 99.9))) if (sizes > 0).any() else (0.0, 0.0)
+    n_rows = int(min(high - low, 4.6) / 0.1) + 1
+    first_um = span_um[0] - reach_um - 60
+    n_columns = int((np.ptp(span_um) + 2 * (reach_um + 60)) / 2.5) + 2
+    columns_um = first_um + 2.5 * np.arange(n_columns)
+    image, moved_um = np.zeros((n_rows, n_columns)), np.zeros((n_blocks, n_windows))
+
+    def at(field, row, depth_um):
+        place = (depth_um - columns_um[0]) / 2.5
+        if not 0 <= place < n_columns - 1:
+            return 0.0
+        column = int(place)
+        return field[row][column] * (1 - place + column) + field[row][column + 1] * (place - column)
+
+    for block in range(n_blocks):
+        chosen = (peaks[0] >= block * block_s) & (peaks[0] < (block + 1) * block_s)
+        chosen = np.flatnonzero(chosen & (peaks[1] > span_um[0]) & (peaks[1] < span_um[1]))
+        if len(chosen) > 500:
+            chosen = chosen[np.linspace(0, len(chosen) - 1, 500).astype(int)]
+        here = []  # row, corrected depth, share of each window
+        moved = moved_um[block - 1].copy() if block else np.zeros(n_windows)
+        for k in chosen:
+            log = math.log(abs(peaks[2][k])) if peaks[2][k] else low
+            row = min(max(int((log - low) / 0.1), 0), n_rows - 1)
+            windows = at_windows(peaks[1][k], centres_um)
+            before_um = between_blocks(coarse_um, block_s, centres_um, peaks[0][k : k + 1], peaks[1][k : k + 1])
+            here.append((row, peaks[1][k] - before_um[0, 0], windows))
+        cells_of_unit = 2 * math.pi * (5 / 2.5) * (0.12 / 0.1)
+        worth = np.log1p(image * cells_of_unit / (0.1 * max(block * block_s, 1e-9))).tolist()
+        for _ in range(2 * n_windows if block else 0):
+            gains = []
+            now = [(row, depth_um - windows @ moved, windows) for row, depth_um, windows in here]
+            for move in moves_um:
+                far_um, gain = np.abs(move).max(), -10.0
+                step_um = coarse_um[block] - coarse_um[block - 1] + moved - moved_um[block - 1] + move
+                if np.abs(step_um).max() > reach_um:
+                    gains.append(-np.inf)
+                    continue
+                asked = (0.3 + 0.05 * math.log1p((far_um / 20) ** 2)) / far_um
+                for row, depth_um, windows in now:
+                    by_um = windows @ move
+                    gain += at(worth, row, depth_um - by_um) - at(worth, row, depth_um) - asked * abs(by_um)
+                gains.append(gain)
+            if not gains or max(gains) <= 0:
+                break
+            moved += moves_um[int(np.argmax(gains))]
+        moved_um[block] = moved
+        counts = np.zeros_like(image)
+        for row, depth_um, windows in here:
+            corrected_um = depth_um - windows @ moved
+            if columns_um[0] <= corrected_um < columns_um[-1]:
+                counts[row] += shares(corrected_um, columns_um)
+        image += smooth_depth(smooth_amplitude(counts, 1.2), 2.0)
+    return moved_um
+
+
 # --- the whole --------------------------------------------------------------------------------------------------------
 
 
@@ -323,7 +517,7 @@ def at_first(columns, near, least):
         stop += 1
     began = [np.median(column[:stop]) for column in columns]
     wander = [np.median(np.abs(column[:stop] - median)) for column, median in zip(columns, began, strict=True)]
-    return began if all(each <= n / 5 for each, n in zip(wander, near, strict=True)) else None
+    return began if all(each <= 0.35 * n for each, n in zip(wander, near, strict=True)) else None
 
 
 def estimate(
@@ -339,6 +533,8 @@ def estimate(
     likeness_um=3000.0,
     bending_um=0.025,
     step_freedom=1.0,
+    recover=True,
+    shrinkage=2.0,
     **of_density,
 ):
     """(displacement, deviation), (T, W) each. of_density: see `evidence`."""
@@ -346,16 +542,41 @@ def estimate(
     spacing_um = depths_um[1] - depths_um[0] if len(depths_um) > 1 else 1.0
     coarse_um = coarse_motion(peaks, span_um, duration_s, block_s, time_horizon_s, max_disp_um)
     times_s = (np.arange(n_bins) + 0.5) * bin_s
-    displacement_um = between_blocks(coarse_um, block_s, coarse_windows_um(span_um), times_s, depths_um)
+    centres_um = coarse_windows_um(span_um)
+    starts = [coarse_um]
+    if recover:
+        moved_um = recovery(peaks, coarse_um, span_um, block_s, max_disp_um)
+        starts += [coarse_um + moved_um] if moved_um.any() else []
     likeness = math.exp(-spacing_um / likeness_um)
     bending = bin_s / (bending_um * (spacing_um / 100) ** 2) ** 2
-    step_um, tension = first_steps(displacement_um, step_freedom)
-    for done in range(rounds):
-        sigma_um = max(of_density.get("depth_sigma_um", 0.7), 8 * 0.75**done)
-        layout = bin_s, depths_um, span_um, max_disp_um, sigma_um
-        slopes, bends = evidence(peaks, displacement_um, *layout, **of_density)
-        displacement_um, covariance = solution(displacement_um, slopes, bends, likeness, bending, tension)
-        if done % 3 == 0:
-            step_um, tension = learned(displacement_um, covariance, step_um, step_freedom)
-    deviation_um = np.sqrt(np.diag(covariance)).reshape(displacement_um.shape)
+
+    def refined(displacement_um, last):
+        step_um, tension = first_steps(displacement_um, step_freedom)
+        for done in range(last):
+            sigma_um = max(of_density.get("depth_sigma_um", 0.7), 8 * 0.75**done)
+            layout = bin_s, depths_um, span_um, max_disp_um, sigma_um
+            slopes, bends = evidence(peaks, displacement_um, *layout, **of_density)
+            displacement_um, covariance = solution(displacement_um, slopes, bends, likeness, bending, tension)
+            if done % 3 == 0:
+                step_um, tension = learned(displacement_um, covariance, step_um, step_freedom)
+        return displacement_um, covariance, layout
+
+    tried = []
+    for start_um in starts:
+        displacement_um = between_blocks(start_um, block_s, centres_um, times_s, depths_um)
+        after_trial, _, layout = refined(displacement_um, min(6, rounds))
+        tried.append((log_likelihood(peaks, after_trial, *layout, **of_density), displacement_um))
+    best = tried[-1] if len(tried) > 1 and tried[1][0] > tried[0][0] + 0.01 else tried[0]
+    displacement_um, covariance, layout = refined(best[1], rounds)
+
+    sizes = {"depth_sigma_um": 0.7, "amplitude_sigma": 0.12, **of_density}
+    columns_um = cells(peaks[2], span_um, max_disp_um, sizes["depth_sigma_um"], sizes["amplitude_sigma"])[1]
+    n_bands = int(len(columns_um) * (columns_um[1] - columns_um[0]) / 20) + 1
+    bands_um = columns_um[0] + 20 * (np.arange(n_bands) + 0.5)
+    said = sayings(peaks, displacement_um, *layout, **of_density)
+    blocks = lasting(displacement_um, max(1, round(10 / bin_s)))
+    pushes, holds = by_band(said, blocks, columns_um[0], n_bands, 20.0)
+    shapes, variance = shape_errors(pushes, holds, bands_um, depths_um, bending * n_bins / len(pushes))
+    displacement_um, misplaced = shrunk(displacement_um, shapes, variance, shrinkage)
+    deviation_um = np.sqrt(np.diag(covariance).reshape(displacement_um.shape) + misplaced)
     return displacement_um - resting(displacement_um, bin_s), deviation_um
