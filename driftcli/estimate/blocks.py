@@ -107,7 +107,7 @@ def coarse_motion(peaks: DepthPeaks, layout: Layout, reporter: Reporter, jobs: i
         find = partial(_matches_of_window, image, layout)
         for done, found in enumerate(pool.map(find, range(layout.n_windows))):
             matches += found
-            reporter.progress("estimate", done + 1, 2 * layout.n_windows)
+            reporter.progress("estimate", done + 1, layout.n_windows)
     times_s: NDArray[np.float64] = (np.arange(layout.n_blocks, dtype=np.float64) + 0.5) * layout.block_s
     return Motion(_reconciled(matches, layout), times_s, layout.centres_um)
 

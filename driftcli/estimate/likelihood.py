@@ -25,27 +25,28 @@ from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
 from driftcli import model
-from driftcli.estimate import blocks, recovery, shapes
+from driftcli.estimate import agreement, blocks, recovery
 from driftcli.estimate.footprint import Footprint, refuse_too_large
 from driftcli.estimate.histogram import centres, check_peaks, temporal_bins, within
 from driftcli.estimate.penalized import Prior, Solution, equations_bytes
-from driftcli.estimate.tissue import Nodes, Tissue, TissueParameters, cells_bytes
+from driftcli.estimate.tissue import Nodes, Tissue, TissueParameters, bands_bytes, cells_bytes
 from driftcli.model import DepthPeaks, Motion, SearchLimit
-from driftcli.reporter import Reporter
+from driftcli.reporter import Part, Reporter
 
 _FIRST_SIGMA_UM, _SHARPER = 8.0, 0.75  # of the density in the first round, and by which factor in each further one
 _FIRST_STEP_UM = 0.2  # of the tissue at least, before anything but the coarse motion is known
 _LEARN_EVERY = 3  # rounds
 _BENDING_UM = 100.0  # distance of windows that `bending_um` is told for
 _MOST_LIKE, _LEAST_BENDING_UM = 1 - 1e-7, 1e-5  # beyond, windows move as one, lines are straight, and rounding grows
+_COARSE, _RECOVERED = 0.4, 0.5  # shares of the work, about, that are done by then
 # Rounds after which the better of several starts is seen, and by how much it must be better, in nats a peak.
 _TRIAL, _BETTER = 6, 0.01
-# What a band of so many µm says of the motion for so many seconds isn't chance, but where its units are found while
-# they are within so many µm.
-_BAND_UM, _LASTING_S, _LASTING_UM = 20.0, 10.0, 5.0
+# Bands of depths are misplaced by the same while the tissue stays within so many µm. A stay is no longer than that, as
+# rates change, too, and no shorter, as peaks scatter.
+_BAND_UM, _STAY_UM, _LONGEST_S, _SHORTEST_S = 20.0, 5.0, 10.0, 1.0
 # See `_resting`: shares of the range, and of the time; what it takes to be at rest when the recording begins.
 _NEAR_MIDDLE, _AT_REST, _FOR_LONG = 1 / 8, 1 / 10, 0.8
-_LEAST_REST_UM, _FIRST_S, _STILL = 1.0, 5.0, 0.35
+_LEAST_REST_UM, _FIRST_S, _STILL = 1.0, 5.0, 0.25
 
 
 class Parameters(model.Parameters):
@@ -67,8 +68,8 @@ class Parameters(model.Parameters):
     step_freedom: degrees of freedom of the steps' Student-t distribution; small: long rests and sudden jumps.
     recover: whether blocks that fit far better elsewhere than where the coarse motion has them are moved there, if
         that explains the recording better.
-    shrinkage: how often the variance of its error is taken from that of each shape along the shank; more than once, as
-        both are known from few excursions of the tissue. 0: shapes stay as they are found.
+    shrinkage: how many times the variance of its error is subtracted from that of each shape along the shank; more than
+        once, as both are known from few excursions of the tissue. 0: shapes stay as they are found.
     """
 
     bin_s: float = Field(default=0.2, gt=0)
@@ -86,7 +87,7 @@ class Parameters(model.Parameters):
     bending_um: float = Field(default=0.025, gt=0)
     step_freedom: float = Field(default=1.0, gt=0)
     recover: bool = True
-    shrinkage: float = Field(default=2.0, ge=0)
+    shrinkage: float = Field(default=3.0, ge=0)
 
     @model_validator(mode="after")
     def _fit_together(self) -> Parameters:
@@ -116,12 +117,14 @@ def estimate(
     footprint(len(peaks), span_um, duration_s, parameters, jobs)
     nodes = Nodes(len(edges_s) - 1, parameters.bin_s, _depths_um(span_um, parameters))
     layout = _layout(span_um, duration_s, parameters)
-    coarse = blocks.coarse_motion(peaks, layout, reporter, jobs)
-    proposal = recovery.proposal(peaks, coarse, layout) if parameters.recover else None
+    coarse = blocks.coarse_motion(peaks, layout, Part(reporter, 0, _COARSE), jobs)
+    proposal = None
+    if parameters.recover:
+        proposal = recovery.proposal(peaks, coarse, layout, Part(reporter, _COARSE, _RECOVERED))
     starts = [coarse] if proposal is None else [coarse, proposal]
     starts_um = [start.at(centres(edges_s)[:, None], nodes.depths_um[None]) for start in starts]
     tissue = Tissue.of(peaks, nodes, span_um, parameters.max_disp_um, _of_tissue(parameters))
-    displacement_um, deviation_um = _refined(starts_um, tissue, parameters, reporter)
+    displacement_um, deviation_um = _refined(starts_um, tissue, parameters, Part(reporter, _RECOVERED, 1))
     motion_um = displacement_um - _resting(displacement_um, parameters.bin_s)
     return Motion(motion_um, centres(edges_s), nodes.depths_um, deviation_um=deviation_um)
 
@@ -139,7 +142,9 @@ def footprint(
     refuse_too_large(cells, "the density of the peaks", finer)
     layout = _layout(span_um, duration_s, parameters)
     in_blocks = max(layout.n_bytes(n_peaks, jobs), recovery.proposal_bytes(layout))
-    return Footprint(n_bins, n_windows, max(equations, cells, in_blocks), hint)
+    n_stays = math.ceil(n_bins / _n_bins(_SHORTEST_S, parameters))
+    in_bands = cells + bands_bytes(n_stays, span_um, parameters.max_disp_um, _BAND_UM, _of_tissue(parameters))
+    return Footprint(n_bins, n_windows, max(equations, in_bands, in_blocks), hint)
 
 
 def search_limit(span_um: tuple[float, float], parameters: Parameters) -> SearchLimit:
@@ -173,44 +178,52 @@ def _refined(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """(T, W) the displacement after all rounds, and its standard deviation. Of several starts, (T, W) each, the first
     is taken unless peaks pile up more sharply from another one after some rounds."""
-    trial = min(_TRIAL, parameters.rounds)
     attempts = [_Attempt.of(start_um, tissue.nodes, parameters) for start_um in starts_um]
-    for attempt in attempts[1:]:
-        attempt.go_on(tissue, range(trial), parameters, Reporter())
+    trial = min(_TRIAL, parameters.rounds)
+    n_rounds, done = parameters.rounds + trial * (len(attempts) - 1), 0
+    for attempt in attempts:
+        attempt.go_on(tissue, range(trial), parameters, Part(reporter, done / n_rounds, (done + trial) / n_rounds))
+        done += trial
     best = attempts[0]
-    best.go_on(tissue, range(trial), parameters, reporter)
     for attempt in attempts[1:]:
         if attempt.likelihood(tissue) > best.likelihood(tissue) + _BETTER:
             best = attempt
-    best.go_on(tissue, range(trial, parameters.rounds), parameters, reporter)
+    best.go_on(tissue, range(trial, parameters.rounds), parameters, Part(reporter, done / n_rounds, 1))
     if not best.heard:
         reporter.message(
             "no peak says anything about the motion, so none is found: peaks at the outermost contacts and beyond don't"
         )
-    blocks_ = _lasting(best.displacement_um, max(1, round(_LASTING_S / parameters.bin_s)))
-    bands = tissue.by_band(best.displacement_um, best.sigma_um, blocks_, _BAND_UM)
-    displacement_um, misplaced = shapes.shrunk(
+    stays = _stays(best.displacement_um, parameters)
+    bands = tissue.by_band(best.displacement_um, best.sigma_um, stays, _BAND_UM)
+    displacement_um, misplaced = agreement.shrunk(
         best.displacement_um, tissue.nodes, bands, best.prior.bending, parameters.shrinkage
     )
     return displacement_um, np.sqrt(best.covariance[..., 0] + misplaced)
 
 
-def _lasting(displacement_um: NDArray[np.float64], longest: int) -> NDArray[np.int64]:
-    """(T,) the block of each bin: each is at most `longest` bins long, and its bins are nearly of one displacement."""
-    blocks_, first = np.zeros(len(displacement_um), np.int64), 0
+def _stays(displacement_um: NDArray[np.float64], parameters: Parameters) -> NDArray[np.int64]:
+    """(T,) the stay of each bin, see `tissue.Bands`."""
+    shortest, longest = _n_bins(_SHORTEST_S, parameters), _n_bins(_LONGEST_S, parameters)
+    stays, first = np.zeros(len(displacement_um), np.int64), 0
     for t in range(1, len(displacement_um)):
         away_um = np.abs(displacement_um[t] - displacement_um[first]).max()
-        ends = t - first >= longest or away_um > _LASTING_UM
-        blocks_[t] = blocks_[t - 1] + ends
+        ends = t - first >= (shortest if away_um > _STAY_UM else longest)
+        stays[t] = stays[t - 1] + ends
         first = t if ends else first
-    return blocks_
+    return stays
+
+
+def _n_bins(length_s: float, parameters: Parameters) -> int:
+    return max(1, round(length_s / parameters.bin_s))
 
 
 @dataclass
 class _Attempt:
-    """A displacement (T, W) on its way from a first one, what is known of its steps and how surely each is known.
+    """A displacement (T, W) on its way from a first one.
 
-    sigma_um: that the density was last smoothed by. heard: whether any peak said anything.
+    prior: what is known of its steps. covariance: (T, W, 2) in µm², see `Solution`, of the last round in which steps
+    were learned, or of all rounds. sigma_um: that the density was last smoothed by. heard: whether any peak said
+    anything.
     """
 
     displacement_um: NDArray[np.float64]
@@ -225,6 +238,7 @@ class _Attempt:
         return cls(displacement_um, prior, np.zeros((*displacement_um.shape, 2)))
 
     def go_on(self, tissue: Tissue, rounds: range, parameters: Parameters, reporter: Reporter) -> None:
+        """`rounds` are counted from the first displacement on."""
         for done in rounds:
             self.sigma_um = max(parameters.depth_sigma_um, _FIRST_SIGMA_UM * _SHARPER**done)
             slopes, bends = tissue.evidence(self.displacement_um, self.sigma_um)
@@ -236,9 +250,10 @@ class _Attempt:
             if not last and done % _LEARN_EVERY == 0:
                 self.prior = self.prior.learned(self.displacement_um, self.covariance)
             del solution  # its equations are as large as those of the next round
-            reporter.progress("estimate", parameters.rounds + done + 1, 2 * parameters.rounds)
+            reporter.progress("estimate", done + 1 - rounds.start, len(rounds))
 
     def likelihood(self, tissue: Tissue) -> float:
+        """Of a peak, in nats, as `Tissue.likelihood` has it."""
         return tissue.likelihood(self.displacement_um, self.sigma_um)
 
 
@@ -279,16 +294,19 @@ def _resting(displacement_um: NDArray[np.float64], bin_s: float) -> NDArray[np.f
 def _at_first(
     displacement_um: NDArray[np.float64], near_um: NDArray[np.float64], least: int
 ) -> NDArray[np.float64] | None:
-    """(W,) where each depth is when the recording begins; None where it doesn't rest but passes.
+    """(W,) where each depth is when the recording begins; None where it doesn't rest then but moves as it does later.
 
-    That is until some depth is no longer `near_um`, and for so many bins at least.
+    That is until some depth is no longer `near_um`, and for more than so many bins.
     """
     near = np.abs(displacement_um - np.median(displacement_um[:least], axis=0)) <= near_um
     gone = np.flatnonzero(~near[least:].all(axis=1))
-    first = displacement_um[: least + gone[0] if len(gone) else None]
-    began: NDArray[np.float64] = np.median(first, axis=0)
-    wanders_um = np.median(np.abs(first - began), axis=0)
-    return began if (wanders_um <= _STILL * near_um).all() else None
+    until = least + gone[0] if len(gone) else len(displacement_um)
+    moves_um = displacement_um[least:] - displacement_um[:-least]
+    at_first_um = np.abs(moves_um[: until - least])
+    if not at_first_um.size or np.median(at_first_um) > _STILL * np.sqrt((moves_um**2).mean()):
+        return None
+    began: NDArray[np.float64] = np.median(displacement_um[:until], axis=0)
+    return began
 
 
 def _line(values: NDArray[np.float64]) -> NDArray[np.float64]:

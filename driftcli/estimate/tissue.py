@@ -23,6 +23,7 @@ _BEYOND_SIGMAS = 8  # cells beyond the depths that peaks can get to
 _UNIT_UM = 2.0  # how far the positions of one unit scatter, about: a hump is as large as that and the smoothing
 _TRUNCATE = 4.0  # where the Gaussians end, in sigmas
 _NOTHING = 1e-12  # peaks a cell
+_NARROWEST = 0.1  # of depths corrected to depths as found: no tissue is pressed together like that
 _FIELDS = 7  # arrays of all cells that there are at once
 _LOGS = 4.6  # range of log amplitudes that are told apart: a hundredfold; memory is reckoned for it
 
@@ -61,15 +62,18 @@ class Nodes:
 
 @dataclass(frozen=True)
 class Bands:
-    """What the peaks of each band of depths say of the motion that they were corrected by, over a block of time.
+    """What the peaks of each band of depths say, in each stay, of the motion that they were corrected by.
 
-    depths_um: (D,) float64, middles of the bands, corrected. pushes, holds: (B, D) float64, blocks by bands, the slope
-    of the log likelihood if the band were displaced by more, in 1/µm, and what it bends by, in 1/µm².
+    A stay is a stretch of time in which the tissue is nearly in one place. depths_um: (D,) float64, middles of the
+    bands, corrected. pushes, holds: (B, D) float64, stays by bands, the slope of the log likelihood if the band were
+    displaced by more, in 1/µm, and what it bends by, in 1/µm². scatter: (B, D) the variance of pushes if each peak is
+    misplaced on its own, in 1/µm².
     """
 
     depths_um: NDArray[np.float64]
     pushes: NDArray[np.float64]
     holds: NDArray[np.float64]
+    scatter: NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -125,27 +129,37 @@ class Tissue:
         return slopes, bends
 
     def likelihood(self, displacement_um: NDArray[np.float64], sigma_um: float) -> float:
-        """Mean log density of the peaks under a displacement (T, W), in cells; the larger, the more they pile up."""
+        """Mean log density of the peaks under a displacement (T, W), in cells; the larger, the more they pile up.
+
+        It is that of depths as found: tissue that is pressed together by a correction isn't denser for that.
+        """
         density = self._density(displacement_um, sigma_um)
         logarithm = np.log(density + self._floor(sigma_um))
-        peaks = self.peaks.time_s, self.peaks.depth_um, self.peaks.amplitude
-        return float(_mean_at(peaks, displacement_um, self.nodes.grid, self._cells, logarithm))
+        return float(_mean_at(self._arrays, displacement_um, self.nodes.grid, self._cells, logarithm))
 
     def by_band(
-        self, displacement_um: NDArray[np.float64], sigma_um: float, blocks: NDArray[np.int64], band_um: float
+        self,
+        displacement_um: NDArray[np.float64],
+        sigma_um: float,
+        stays: NDArray[np.int64],
+        band_um: float,
     ) -> Bands:
-        """What `evidence` tells, by bands of `band_um` of the corrected depths and by the block (T,) of each bin."""
-        n_bands = int(self.shape[1] * self.step_um / band_um) + 1
-        pushes, holds = np.zeros((blocks[-1] + 1, n_bands)), np.zeros((blocks[-1] + 1, n_bands))
-        _add_up_bands(self._witnesses(displacement_um, sigma_um), blocks, band_um, pushes, holds)
+        """What `evidence` tells, by bands of `band_um` of the corrected depths and by the stay (T,) of each bin."""
+        n_bands = _n_bands(self.shape, self.step_um, band_um)
+        pushes, holds, scatter = np.zeros((3, stays[-1] + 1, n_bands))
+        _add_up_bands(self._witnesses(displacement_um, sigma_um), stays, band_um, pushes, holds, scatter)
         middles = np.arange(n_bands, dtype=np.float64) + 0.5
-        return Bands(self.lowest_um + band_um * middles, pushes, holds)
+        return Bands(self.lowest_um + band_um * middles, pushes, holds, scatter)
 
     def _witnesses(self, displacement_um: NDArray[np.float64], sigma_um: float) -> tuple[Any, ...]:
-        """The peaks and all that `_says` needs to hear them."""
+        """The peaks, the displacement and all that `_says` needs: grid, cells, contacts and fields."""
         fields = self._fields(self._density(displacement_um, sigma_um), sigma_um)
-        peaks = self.peaks.time_s, self.peaks.depth_um, self.peaks.amplitude
-        return peaks, displacement_um, self.nodes.grid, self._cells, (*self.span_um, self.parameters.border_um), fields
+        contacts = *self.span_um, self.parameters.border_um
+        return self._arrays, displacement_um, self.nodes.grid, self._cells, contacts, fields
+
+    @property
+    def _arrays(self) -> tuple[NDArray[np.float64], ...]:
+        return self.peaks.time_s, self.peaks.depth_um, self.peaks.amplitude
 
     @property
     def _cells(self) -> tuple[float, float, float, float]:
@@ -201,6 +215,18 @@ def _share_of_bend(sigma_um: float) -> float:
     unit, smoothing = _UNIT_UM**2, sigma_um**2
     hump = unit + smoothing
     return smoothing / (hump + smoothing) + unit * hump / (hump + smoothing) ** 2
+
+
+def bands_bytes(
+    n_stays: int, span_um: tuple[float, float], farthest_um: float, band_um: float, parameters: TissueParameters
+) -> float:
+    """What bands and what is made of them take at most."""
+    shape = _shape(span_um, farthest_um, _LOGS, parameters)
+    return 8.0 * 6 * n_stays * _n_bands(shape, parameters.depth_sigma_um / 2, band_um)
+
+
+def _n_bands(shape: tuple[int, int], step_um: float, band_um: float) -> int:
+    return int(shape[1] * step_um / band_um) + 1
 
 
 def cells_bytes(span_um: tuple[float, float], farthest_um: float, parameters: TissueParameters) -> float:
@@ -279,7 +305,8 @@ def _between(field, row, v, column, u):  # type: ignore[no-untyped-def]
 
 @numba.njit(nogil=True, cache=True)
 def _mean_at(peaks, displacement_um, grid, cells, field):  # type: ignore[no-untyped-def]
-    """Mean of a field where the peaks are; beyond the cells it is as low as it gets."""
+    """Mean over the peaks of a field where they are, or as low as it gets beyond the cells, and of the logarithm of how
+    much wider depths as found are than corrected ones."""
     time_s, depth_um, amplitude = peaks
     bin_s, first_um, spacing_um = grid
     n_bins, n_windows = displacement_um.shape
@@ -290,6 +317,9 @@ def _mean_at(peaks, displacement_um, grid, cells, field):  # type: ignore[no-unt
         corrected_um = depth_um[i] - _moved_um(displacement_um, t, w, share)
         row, v, column, u = _cell(corrected_um, amplitude[i], cells, field.shape)
         total += _between(field, row, v, column, u) if column >= 0 else least
+        if 0 < share < 1:
+            narrower = (displacement_um[t, w + 1] - displacement_um[t, w]) / spacing_um
+            total += math.log(max(1 - narrower, _NARROWEST))
     return total / max(len(time_s), 1)
 
 
@@ -335,13 +365,14 @@ def _add_up(witnesses, slopes, bends):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(nogil=True, cache=True)
-def _add_up_bands(witnesses, blocks, band_um, pushes, holds):  # type: ignore[no-untyped-def]
-    """Add what each peak says to its block of time and its band of corrected depths."""
+def _add_up_bands(witnesses, stays, band_um, pushes, holds, scatter):  # type: ignore[no-untyped-def]
+    """Add what each peak says, and its square, to its stay and its band of corrected depths."""
     (time_s, depth_um, amplitude), displacement_um, grid, cells, contacts, fields = witnesses
     for i in range(len(time_s)):
         peak = time_s[i], depth_um[i], amplitude[i]
         t, _, _, corrected_um, push, hold = _says(peak, displacement_um, grid, cells, contacts, fields)
         if hold > 0:
             band = int((corrected_um - cells[0]) / band_um)
-            pushes[blocks[t], band] += push
-            holds[blocks[t], band] += hold
+            pushes[stays[t], band] += push
+            holds[stays[t], band] += hold
+            scatter[stays[t], band] += push * push

@@ -28,7 +28,7 @@ from driftcli.model import (
     Stage,
 )
 from driftcli.recording.recording import Recording
-from driftcli.reporter import Reporter
+from driftcli.reporter import Part, Reporter
 from driftcli.store.motion import write_motion
 from driftcli.store.npz import read_npz_peaks
 from driftcli.store.peaks import PeaksByShank
@@ -391,19 +391,16 @@ def estimate_shanks(
     return motions
 
 
-class _ShankReporter(Reporter):
+class _ShankReporter(Part):
     """Passes on what one shank of several has to tell, under its name and as its share of the progress."""
 
     def __init__(self, reporter: Reporter, shanks: tuple[int, ...], done: int, total: int) -> None:
-        self._reporter, self._done, self._total = reporter, done, total
+        super().__init__(reporter, done / total, (done + 1) / total)
         self._shanks = shanks
         self._name = f"shank {shanks[0]}: " if total > 1 else ""
 
     def message(self, text: str) -> None:
-        self._reporter.message(self._name + text)
+        super().message(self._name + text)
 
     def note(self, event: str, **facts: Any) -> None:
-        self._reporter.note(event, **{**facts, "shanks": self._shanks})
-
-    def progress(self, stage: str, done: float, total: float, recording_s: float = 0.0) -> None:
-        self._reporter.progress(stage, self._done + done / total, self._total)
+        super().note(event, **{**facts, "shanks": self._shanks})

@@ -170,12 +170,12 @@ def test_peaks_are_likelier_where_they_pile_up():
     assert tissue.likelihood(right, 2.0) > tissue.likelihood(wrong, 2.0) + 0.1
 
 
-@pytest.mark.parametrize("n_blocks", [1, 2, 5, 12])
+@pytest.mark.parametrize("n_stays", [1, 2, 5, 12])
 @pytest.mark.parametrize("band_um", [20.0, 55.0])
-def test_bands_are_the_oracles(n_blocks, band_um):
+def test_bands_are_the_oracles(n_stays, band_um):
     peaks, displacement_um = some_peaks(), some_displacement(3)
     tissue = tissue_of(peaks, 3)
-    of_bins = np.arange(N_BINS) * n_blocks // N_BINS
+    of_bins = np.arange(N_BINS) * n_stays // N_BINS
     bands = tissue.by_band(displacement_um, 3.0, of_bins, band_um)
     layout = BIN_S, tissue.nodes.depths_um, SPAN_UM, FARTHEST_UM, 3.0
     said = oracle.sayings(peaks, displacement_um, *layout, **SETTINGS)
@@ -183,7 +183,8 @@ def test_bands_are_the_oracles(n_blocks, band_um):
     expected = oracle.by_band(said, of_bins, first_um, len(bands.depths_um), band_um)
     np.testing.assert_allclose(bands.pushes, expected[0], rtol=1e-9, atol=1e-11)
     np.testing.assert_allclose(bands.holds, expected[1], rtol=1e-9, atol=1e-11)
-    assert bands.holds.shape == (n_blocks, len(bands.depths_um))
+    np.testing.assert_allclose(bands.scatter, expected[2], rtol=1e-9, atol=1e-11)
+    assert bands.holds.shape == (n_stays, len(bands.depths_um))
     assert first_um <= SPAN_UM[0] - FARTHEST_UM
     assert bands.depths_um[-1] + band_um / 2 >= SPAN_UM[1] + FARTHEST_UM
     np.testing.assert_allclose(np.diff(bands.depths_um), band_um)

@@ -208,38 +208,47 @@ def log_likelihood(
     cell = (columns_um[1] - columns_um[0]) * (logs[1] - logs[0])
     hump = 2 * math.pi * math.hypot(sigma_um, 2.0) * amplitude_sigma / cell
     logarithm = np.log(dense + background_hz * len(displacement_um) * bin_s / hump)
-    values = [logarithm.min() if here is None else (logarithm * here).sum() for _, _, here in found]
+    values = []
+    for depth_um, (t, _, here) in zip(peaks[1], found, strict=True):
+        wider = 1.0
+        if len(depths_um) > 1 and depths_um[0] < depth_um < depths_um[-1]:
+            w = np.searchsorted(depths_um, depth_um, side="right") - 1
+            if depth_um > depths_um[w]:
+                wider -= (displacement_um[t, w + 1] - displacement_um[t, w]) / (depths_um[1] - depths_um[0])
+        values.append((logarithm.min() if here is None else (logarithm * here).sum()) + math.log(max(wider, 0.1)))
     return float(np.mean(values))
 
 
 # --- what units agree on ----------------------------------------------------------------------------------------------
 
 
-def lasting(displacement_um, longest):
-    """(T,) the block of each bin."""
+def stays(displacement_um, bin_s):
+    """(T,) the stay of each bin."""
+    shortest, longest = (max(1, round(length_s / bin_s)) for length_s in (1.0, 10.0))
     found = [[0]]
     for t in range(1, len(displacement_um)):
-        first = found[-1][0]
-        if t - first >= longest or np.abs(displacement_um[t] - displacement_um[first]).max() > 5:
+        away_um = np.abs(displacement_um[t] - displacement_um[found[-1][0]]).max()
+        if len(found[-1]) >= (shortest if away_um > 5 else longest):
             found.append([])
         found[-1].append(t)
-    return np.concatenate([np.full(len(bins), block) for block, bins in enumerate(found)])
+    return np.concatenate([np.full(len(bins), stay) for stay, bins in enumerate(found)])
 
 
-def by_band(said, blocks, lowest_um, n_bands, band_um):
-    """(pushes, holds), (blocks, bands) each; blocks: of each bin."""
-    pushes, holds = np.zeros((blocks.max() + 1, n_bands)), np.zeros((blocks.max() + 1, n_bands))
+def by_band(said, of_bins, lowest_um, n_bands, band_um):
+    """(pushes, holds, scatter), (stays, bands) each; of_bins: the stay of each bin."""
+    pushes, holds, scatter = (np.zeros((of_bins.max() + 1, n_bands)) for _ in range(3))
     for t, _, push, hold, corrected_um in said:
         band = math.floor((corrected_um - lowest_um) / band_um)
-        pushes[blocks[t], band] += push
-        holds[blocks[t], band] += hold
-    return pushes, holds
+        pushes[of_bins[t], band] += push
+        holds[of_bins[t], band] += hold
+        scatter[of_bins[t], band] += push**2
+    return pushes, holds, scatter
 
 
-def shape_errors(pushes, holds, bands_um, depths_um, bending):
-    """(shapes (S, W), variance of the size of each (S,)): the step that each band of each block asks for on its own,
-    once what it asks for at all times is out. bending: of a block."""
-    n_windows, n_blocks = len(depths_um), len(pushes)
+def shape_errors(pushes, holds, scatter, bands_um, depths_um, bending):
+    """(shapes (S, W), variance of the size of each (S,)): how far each band is misplaced on average, times by how much
+    the motion changes if it is displaced by 1 µm. bending: of a stay."""
+    n_windows, n_stays = len(depths_um), len(pushes)
     place = np.linspace(-1, 1, n_windows)
     shapes = np.polynomial.legendre.legvander(place, min(5, n_windows) - 1)
     shapes = np.linalg.qr(shapes)[0].T * math.sqrt(n_windows)
@@ -253,12 +262,16 @@ def shape_errors(pushes, holds, bands_um, depths_um, bending):
         matrix += hold * np.outer(share, share)
     variance = np.zeros(len(shapes))
     for band, share in enumerate(windows):
-        if holds[:, band].sum() == 0:
+        seen = holds[:, band] > 0
+        if not seen.any():
             continue
-        always = pushes[:, band].sum() / holds[:, band].sum()
-        for push, hold in zip(pushes[:, band], holds[:, band], strict=True):
-            step_um = np.linalg.solve(matrix, share * (push - hold * always))
-            variance += (shapes @ step_um / n_windows) ** 2 / max(n_blocks - 1, 1)
+        push, hold = pushes[seen, band], holds[seen, band]
+        away_um = push / hold - push.sum() / hold.sum()
+        by_chance = scatter[seen, band] / hold**2
+        square = max(np.average(away_um**2 - by_chance, weights=hold), 0) * n_stays / max(n_stays - 1, 1)
+        moved_um = np.linalg.solve(matrix, share * holds[:, band].mean())  # if it is displaced by 1 µm
+        follows = min(share @ moved_um, 0.9)
+        variance += (shapes @ moved_um / n_windows / (1 - follows)) ** 2 * square
     return shapes, variance
 
 
@@ -268,8 +281,9 @@ def shrunk(displacement_um, shapes, variance, shrinkage):
     for shape, error in zip(shapes, variance, strict=True):
         size = displacement_um @ shape / n_windows
         size -= size.mean()
-        kept = max(0.0, 1 - shrinkage * error / max((size**2).mean(), 1e-12))
-        result -= np.outer((1 - kept) * size, shape)
+        for t, each in enumerate(size):
+            usual = max((size**2).mean(), each**2 / 4, 1e-12)
+            result[t] -= min(1.0, shrinkage * error / usual) * each * shape
     return result, sum(error * shape**2 for shape, error in zip(shapes, variance, strict=True))
 
 
@@ -405,10 +419,8 @@ def coarse_motion(peaks, span_um, duration_s, block_s, horizon_s, max_disp_um):
 def recovery(peaks, coarse_um, span_um, block_s, max_disp_um):
     """(blocks, windows) by how much to move the coarse motion."""
     n_blocks, n_windows = coarse_um.shape
-    centres_um, reach_um = (
-        coarse_windows_um(span_um),
-        min(max(1, int(max_disp_um / 5)), int(np.ptp(span_um) / 5) + 1) * 5.0,
-    )
+    centres_um = coarse_windows_um(span_um)
+    reach_um = 5.0 * min(max(1, int(max_disp_um / 5)), int(np.ptp(span_um) / 5) + 1)
     offsets_um, slopes_um = np.arange(-reach_um, reach_um + 1, 5.0), np.arange(-60.0, 61.0, 10.0)
     place = np.linspace(-1, 1, n_windows) if n_windows > 1 else np.zeros(1)
     moves_um = [offset + slope * place for offset in offsets_um for slope in (slopes_um if n_windows > 1 else [0.0])]
@@ -420,7 +432,7 @@ def recovery(peaks, coarse_um, span_um, block_s, max_disp_um):
     first_um = span_um[0] - reach_um - 60
     n_columns = int((np.ptp(span_um) + 2 * (reach_um + 60)) / 2.5) + 2
     columns_um = first_um + 2.5 * np.arange(n_columns)
-    image, moved_um = np.zeros((n_rows, n_columns)), np.zeros((n_blocks, n_windows))
+    image, moved_um, seen_s = np.zeros((n_rows, n_columns)), np.zeros((n_blocks, n_windows)), 0.0
 
     def at(field, row, depth_um):
         place = (depth_um - columns_um[0]) / 2.5
@@ -430,9 +442,10 @@ def recovery(peaks, coarse_um, span_um, block_s, max_disp_um):
         return field[row][column] * (1 - place + column) + field[row][column + 1] * (place - column)
 
     for block in range(n_blocks):
-        chosen = (peaks[0] >= block * block_s) & (peaks[0] < (block + 1) * block_s)
+        chosen = np.minimum(peaks[0] // block_s, n_blocks - 1) == block
         chosen = np.flatnonzero(chosen & (peaks[1] > span_um[0]) & (peaks[1] < span_um[1]))
-        if len(chosen) > 500:
+        share = min(500 / max(len(chosen), 1), 1.0)
+        if share < 1:
             chosen = chosen[np.linspace(0, len(chosen) - 1, 500).astype(int)]
         here = []  # row, corrected depth, share of each window
         moved = moved_um[block - 1].copy() if block else np.zeros(n_windows)
@@ -443,7 +456,7 @@ def recovery(peaks, coarse_um, span_um, block_s, max_disp_um):
             before_um = between_blocks(coarse_um, block_s, centres_um, peaks[0][k : k + 1], peaks[1][k : k + 1])
             here.append((row, peaks[1][k] - before_um[0, 0], windows))
         cells_of_unit = 2 * math.pi * (5 / 2.5) * (0.12 / 0.1)
-        worth = np.log1p(image * cells_of_unit / (0.1 * max(block * block_s, 1e-9))).tolist()
+        worth = np.log1p(image * cells_of_unit / (0.1 * max(seen_s, 1e-9))).tolist()
         for _ in range(2 * n_windows if block else 0):
             gains = []
             now = [(row, depth_um - windows @ moved, windows) for row, depth_um, windows in here]
@@ -468,6 +481,7 @@ def recovery(peaks, coarse_um, span_um, block_s, max_disp_um):
             if columns_um[0] <= corrected_um < columns_um[-1]:
                 counts[row] += shares(corrected_um, columns_um)
         image += smooth_depth(smooth_amplitude(counts, 1.2), 2.0)
+        seen_s += share * block_s
     return moved_um
 
 
@@ -508,16 +522,18 @@ def resting(displacement_um, bin_s):
 
 
 def at_first(columns, near, least):
-    """Median of each depth until one of them has left; None where one wanders on its way."""
+    """Median of each depth until one of them has left; None where they move on their way."""
     begins = [np.median(column[:least]) for column in columns]
     stop = least
     while stop < len(columns[0]) and all(
         abs(column[stop] - begin) <= n for column, begin, n in zip(columns, begins, near, strict=True)
     ):
         stop += 1
-    began = [np.median(column[:stop]) for column in columns]
-    wander = [np.median(np.abs(column[:stop] - median)) for column, median in zip(columns, began, strict=True)]
-    return began if all(each <= 0.35 * n for each, n in zip(wander, near, strict=True)) else None
+    moves = [[column[t + least] - column[t] for t in range(len(column) - least)] for column in columns]
+    first = [abs(move) for column in moves for move in column[: stop - least]]
+    if not first or np.median(first) > math.sqrt(np.mean(np.square(moves))) / 4:
+        return None
+    return [np.median(column[:stop]) for column in columns]
 
 
 def estimate(
@@ -534,7 +550,7 @@ def estimate(
     bending_um=0.025,
     step_freedom=1.0,
     recover=True,
-    shrinkage=2.0,
+    shrinkage=3.0,
     **of_density,
 ):
     """(displacement, deviation), (T, W) each. of_density: see `evidence`."""
@@ -574,9 +590,8 @@ def estimate(
     n_bands = int(len(columns_um) * (columns_um[1] - columns_um[0]) / 20) + 1
     bands_um = columns_um[0] + 20 * (np.arange(n_bands) + 0.5)
     said = sayings(peaks, displacement_um, *layout, **of_density)
-    blocks = lasting(displacement_um, max(1, round(10 / bin_s)))
-    pushes, holds = by_band(said, blocks, columns_um[0], n_bands, 20.0)
-    shapes, variance = shape_errors(pushes, holds, bands_um, depths_um, bending * n_bins / len(pushes))
+    of_bands = by_band(said, stays(displacement_um, bin_s), columns_um[0], n_bands, 20.0)
+    shapes, variance = shape_errors(*of_bands, bands_um, depths_um, bending * n_bins / len(of_bands[0]))
     displacement_um, misplaced = shrunk(displacement_um, shapes, variance, shrinkage)
     deviation_um = np.sqrt(np.diag(covariance).reshape(displacement_um.shape) + misplaced)
     return displacement_um - resting(displacement_um, bin_s), deviation_um
