@@ -1,6 +1,7 @@
 """What each idea of the estimate `likelihood` brings: its error without one of them, on peaks of the twelve scenarios.
 
-usage: ablation.py [--seeds 101 ...] [--seconds 300] [--channels 128] [--spread-um 15] [--attraction 0.1]
+usage: ablation.py [--seeds 101 ...] [--parts recover,shrinkage] [--seconds 300] [--channels 128] [--spread-um 15]
+           [--attraction 0.1]
 Peaks are drawn without traces (see scenario_peaks.py), so this takes minutes. Each column is the mean over the four
 scenarios of one drift, and over the seeds; bursts are of all of them together.
 """
@@ -37,6 +38,7 @@ WITHOUT = {
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, nargs="+", default=[101])
+    parser.add_argument("--parts", type=lambda text: text.split(","), help="parameters to go without; default: all")
     parser.add_argument("--seconds", type=int, default=300)
     parser.add_argument("--channels", type=int, default=128)
     parser.add_argument("--spread-um", type=float, default=15.0)
@@ -50,6 +52,8 @@ def main() -> None:
     span_um = (0.0, 20.0 * ((options.channels - 1) // 2))
     rows = [["mean error in µm; bursts", *DRIFTS]]
     for label, changed in WITHOUT.items():
+        if options.parts and not changed.keys() <= set(options.parts):
+            continue
         parameters = likelihood.Parameters(**changed)
         errors = {key: error_of(peaks, span_um, options.seconds, parameters) for key, peaks in drawn.items()}
         cells = [cell([each for (name, _), each in errors.items() if name.startswith(drift)]) for drift in DRIFTS]

@@ -1,12 +1,12 @@
-"""How far units agree on a motion, and the motion without what is no more than their error.
+"""How well units agree on a motion, and the motion without what is no larger than its error.
 
-Where a unit's peaks are found depends on where it is between the contacts: it is misplaced by a micrometer or so, by
-the same at every visit. So all its peaks together are one witness, and what they are worth shows in how far bands of
-depths disagree with the motion for long (a covariance robust to clusters: Liang and Zeger, "Longitudinal data analysis
-using generalized linear models", Biometrika 1986). For each shape that the motion may have along the shank, even, a
-line, a bend and so on, that says how large it would come out where there is none of it. Each is shrunk by as much
-(empirical Bayes: Efron and Morris, "Stein's estimation rule and its competitors", JASA 1973): a probe that moves as
-one stays straight, one that stretches by more than units are misplaced keeps its stretch.
+A unit is found about a micrometer from its true depth, with the same error each time it comes back to a place. So all
+its peaks together are one witness, and what they are worth shows in how far bands of depths differ from the motion for
+long (a covariance robust to clusters: Liang and Zeger, "Longitudinal data analysis using generalized linear models",
+Biometrika 1986). For each shape that the motion may have along the shank, even, a line, a bend and so on, that says how
+large it would come out where there is none of it. Each is shrunk by as much (empirical Bayes: Efron and Morris,
+"Stein's estimation rule and its competitors", JASA 1973): a probe that moves as one stays straight, one that stretches
+by more than units are misplaced keeps its stretch.
 """
 
 from __future__ import annotations
@@ -21,7 +21,9 @@ from driftcli.estimate.tissue import Bands, Nodes
 _SHAPES = 5  # from even to three bends; finer ones are as the prior has them
 # A bin in which a shape is more than twice as large as usual is an excursion, and is judged by its own size.
 _EXCURSION = 4.0
-_MOST_LEVERAGE = 0.9  # a band that decides alone disagrees with nobody, whatever it says
+_LEAST_WEIGHT = 1e-3  # of a window without peaks, beside the mean of all
+_MOST_LEVERAGE = 0.9  # a band that alone sets the motion shows no disagreement
+_LEAST_FREEDOM = 0.05  # a band that is seen in a single stay doesn't, either
 _STIFFEST = 1e8  # beyond so many times the holds lines are straight, and rounding grows
 _RIDGE, _LEAST = 1e-6, 1e-12
 
@@ -29,15 +31,19 @@ _RIDGE, _LEAST = 1e-6, 1e-12
 def shrunk(
     displacement_um: NDArray[np.float64], nodes: Nodes, bands: Bands, bending: float, shrinkage: float
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """A displacement (T, W) without what is no more than its error; variance (W,) of that error, in µm².
+    """A displacement (T, W) without what is no larger than its error; variance (W,) of that error, in µm².
 
     bands: at this displacement. bending: of the prior, for a bin, see `penalized.Prior`. shrinkage: how many times the
-    error's variance is subtracted from that of a shape. With a single block nobody knows what lasts, so the
+    error's variance is subtracted from that of a shape. With a single stay nobody knows what lasts, so the
     displacement is the same and the variance 0.
     """
-    shapes = _shapes(displacement_um.shape[1])
-    error = _error(nodes, bands, bending * nodes.n_bins / len(bands.pushes), shapes)
-    sizes = np.einsum("tw,sw->ts", displacement_um, shapes) / shapes.shape[1]
+    places = _Places.of(nodes, bands)
+    weights = places.on_windows(bands.holds)
+    weights = weights + _LEAST_WEIGHT * weights.mean() + _LEAST
+    weights /= weights.sum()
+    shapes = _shapes(weights)
+    error = _error(places, bands, bending * nodes.n_bins / bands.n_stays, shapes, weights)
+    sizes = np.einsum("tw,sw->ts", displacement_um, shapes * weights)
     varying = sizes - sizes.mean(axis=0)
     # the longer the tissue rests the less a shape varies on average, but a jump after a long rest is no error
     variance = np.maximum((varying**2).mean(axis=0), varying**2 / _EXCURSION)
@@ -45,72 +51,107 @@ def shrunk(
     return displacement_um - np.einsum("ts,sw->tw", varying * excess, shapes), (error[:, None] * shapes**2).sum(axis=0)
 
 
-def _misplaced(bands: Bands) -> NDArray[np.float64]:
-    """(D,) mean square of how far each band is, for a whole stay, from where it is on average, in µm².
+class _Places:
+    """Where bands are among the windows.
 
-    Without what peaks scatter by. A stay counts as its peaks do.
+    Bands are taken to be at their corrected depths, though windows are of depths as found: that far they are off.
     """
-    total = np.maximum(bands.holds.sum(axis=0), _LEAST)
-    pushes = bands.pushes - bands.holds * (bands.pushes.sum(axis=0) / total)
-    squares: NDArray[np.float64] = (pushes**2 - bands.scatter) / np.maximum(bands.holds, _LEAST)
-    return np.maximum(squares.sum(axis=0), 0.0) / total
+
+    def __init__(self, before: NDArray[np.int64], share: NDArray[np.float64], n_windows: int) -> None:
+        """before, share: (D,) the window before each band, and the share of the next one."""
+        self.n_windows, self._before, self._share = n_windows, before, share
+        self._after = np.minimum(before + 1, n_windows - 1)
+
+    @classmethod
+    def of(cls, nodes: Nodes, bands: Bands) -> _Places:
+        n_windows = len(nodes.depths_um)
+        place = np.clip((bands.depths_um - nodes.depths_um[0]) / nodes.spacing_um, 0, n_windows - 1)
+        before = np.minimum(place.astype(np.int64), max(n_windows - 2, 0))
+        return cls(before, place - before, n_windows)
+
+    def at_bands(self, windows: NDArray[np.float64]) -> NDArray[np.float64]:
+        """(..., D) of (..., W), straight between windows."""
+        at_bands: NDArray[np.float64] = (
+            windows[..., self._before] * (1 - self._share) + windows[..., self._after] * self._share
+        )
+        return at_bands
+
+    def on_windows(self, bands: NDArray[np.float64]) -> NDArray[np.float64]:
+        """(W,) of (D,), each shared between the windows on either side."""
+        windows = np.zeros(self.n_windows)
+        np.add.at(windows, self._before, bands * (1 - self._share))
+        np.add.at(windows, self._after, bands * self._share)
+        return windows
+
+    def each_on_windows(self) -> NDArray[np.float64]:
+        """(D, W) the shares of the windows in each band."""
+        n_bands = len(self._before)
+        shares = np.zeros((n_bands, self.n_windows))
+        np.add.at(shares, (np.arange(n_bands), self._before), 1 - self._share)
+        np.add.at(shares, (np.arange(n_bands), self._after), self._share)
+        return shares
+
+    def factor(self, holds: NDArray[np.float64], bending: float) -> NDArray[np.float64]:
+        """(W, 3) for `banded.solve`: what holds a motion that bands and the straight line along the shank hold."""
+        columns = np.zeros((self.n_windows, 3))
+        columns[:] = min(bending, _STIFFEST * holds.sum()) * squared_bends(self.n_windows).T
+        columns[:, 0] += _RIDGE
+        np.add.at(columns[:, 0], self._before, holds * (1 - self._share) ** 2)
+        np.add.at(columns[:, 0], self._after, holds * self._share**2)
+        np.add.at(columns[:, 1], self._before, holds * self._share * (1 - self._share))
+        banded.factorize(columns)
+        return columns
 
 
-def _shapes(n_windows: int) -> NDArray[np.float64]:
-    """(S, W) orthogonal polynomials over evenly spaced depths, mean square 1."""
-    place, shapes = np.linspace(-1, 1, n_windows), [np.ones(n_windows)]
-    while len(shapes) < min(_SHAPES, n_windows):
-        shape = place * shapes[-1]
-        for other in shapes:
-            shape = shape - (shape * other).mean() * other
-        shapes.append(shape / np.sqrt((shape**2).mean()))
+def _shapes(weights: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(S, W) polynomials over evenly spaced windows that are orthogonal, and 1 in their mean square, by weights (W,).
+
+    So one of them may change while the others stay as they are where there are peaks. Beyond these, lines go on and
+    bends don't.
+    """
+    place = np.linspace(-1, 1, len(weights))
+    seen = place[weights > 0.01 * weights.max()]
+    bent = np.clip(place, seen[0], seen[-1])
+    shapes: list[NDArray[np.float64]] = []
+    for degree in range(min(_SHAPES, len(seen))):
+        shape = (bent if degree > 1 else place) ** degree
+        for _ in range(2):  # the second time takes what rounding has left
+            for other in shapes:
+                shape = shape - (weights * shape * other).sum() * other
+        shapes.append(shape / np.sqrt((weights * shape**2).sum()))
     return np.array(shapes)
 
 
-def _error(nodes: Nodes, bands: Bands, bending: float, shapes: NDArray[np.float64]) -> NDArray[np.float64]:
-    """(S,) variance in µm² of the size of each shape (S, W), as bands disagree. bending: of a block of mean length.
-
-    Bands are taken to be at their corrected depths, though windows are of depths as found: they are that much wider.
-    """
-    n_stays, holds = len(bands.holds), bands.holds.mean(axis=0)
-    squares = _misplaced(bands) * (n_stays / max(n_stays - 1, 1))  # one degree of freedom is the band's place
-    shares, leverage = _answers(nodes, bands.depths_um, holds, bending, shapes)
-    deciding = 1 - np.minimum(leverage, _MOST_LEVERAGE)  # a band follows its own word, and disagrees with it the less
-    variance: NDArray[np.float64] = ((shares / deciding) ** 2 * squares).sum(axis=1)
+def _error(
+    places: _Places, bands: Bands, bending: float, shapes: NDArray[np.float64], weights: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """(S,) variance in µm² of the size of each shape (S, W), as bands disagree. bending: of a stay of mean length."""
+    holds = bands.holds / bands.n_stays
+    factor = places.factor(holds, bending)
+    shares = places.at_bands(_solved(factor, shapes * weights)) * holds
+    leverage = np.diagonal(places.at_bands(_solved(factor, places.each_on_windows()))) * holds
+    # the motion follows the band itself, which hides part of their disagreement
+    shares = shares / (1 - np.minimum(leverage, _MOST_LEVERAGE))
+    variance: NDArray[np.float64] = (shares**2 * bands.concentration * _misplaced(bands)).sum(axis=1)
     return variance
 
 
-def _answers(
-    nodes: Nodes,
-    depths_um: NDArray[np.float64],
-    holds: NDArray[np.float64],
-    bending: float,
-    shapes: NDArray[np.float64],
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """By how much the size of each shape, (S, D), and the motion at its own place, (D,), change if a band is displaced.
+def _misplaced(bands: Bands) -> NDArray[np.float64]:
+    """(D,) mean square of how far each band is, for a whole stay, from where it is on average, in µm².
 
-    depths_um, holds: (D,) of the bands.
+    Without what peaks scatter by. That of bands which were hardly seen in more than one stay is the others' mean.
     """
-    n_windows = shapes.shape[1]
-    place = np.clip((depths_um - nodes.depths_um[0]) / nodes.spacing_um, 0, n_windows - 1)
-    before = np.minimum(place.astype(np.int64), max(n_windows - 2, 0))
-    share, after = place - before, np.minimum(before + 1, n_windows - 1)
-    columns = np.zeros((n_windows, 3))
-    columns[:] = min(bending, _STIFFEST * holds.sum()) * squared_bends(n_windows).T
-    columns[:, 0] += _RIDGE
-    np.add.at(columns[:, 0], before, holds * (1 - share) ** 2)
-    np.add.at(columns[:, 0], after, holds * share**2)
-    np.add.at(columns[:, 1], before, holds * share * (1 - share))
-    banded.factorize(columns)
+    total = np.maximum(bands.holds, _LEAST)
+    squares = np.maximum(bands.squares - bands.pushes**2 / total - bands.scatter, 0.0) / total
+    enough = bands.freedom > _LEAST_FREEDOM
+    squares = squares / np.maximum(bands.freedom, _LEAST_FREEDOM)
+    usual = (squares * total)[enough].sum() / max(total[enough].sum(), _LEAST)
+    return np.where(enough, squares, usual)
 
-    def solved_at_bands(windows: NDArray[np.float64]) -> NDArray[np.float64]:
-        """(..., D) solutions for right-hand sides (..., W), straight between windows."""
-        for row in windows:
-            banded.solve(columns, row)
-        return windows[:, before] * (1 - share) + windows[:, after] * share
 
-    weights = np.zeros((len(place), n_windows))
-    np.add.at(weights, (np.arange(len(place)), before), 1 - share)
-    np.add.at(weights, (np.arange(len(place)), after), share)
-    at_itself = np.diagonal(solved_at_bands(weights))
-    return solved_at_bands(shapes / n_windows) * holds, at_itself * holds
+def _solved(factor: NDArray[np.float64], sides: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Solutions (..., W) for right-hand sides (..., W)."""
+    solutions = sides.copy()
+    for solution in solutions:
+        banded.solve(factor, solution)
+    return solutions

@@ -29,7 +29,7 @@ from driftcli.estimate import agreement, blocks, recovery
 from driftcli.estimate.footprint import Footprint, refuse_too_large
 from driftcli.estimate.histogram import centres, check_peaks, temporal_bins, within
 from driftcli.estimate.penalized import Prior, Solution, equations_bytes
-from driftcli.estimate.tissue import Nodes, Tissue, TissueParameters, bands_bytes, cells_bytes
+from driftcli.estimate.tissue import Nodes, Tissue, TissueParameters, cells_bytes
 from driftcli.model import DepthPeaks, Motion, SearchLimit
 from driftcli.reporter import Part, Reporter
 
@@ -40,7 +40,7 @@ _BENDING_UM = 100.0  # distance of windows that `bending_um` is told for
 _MOST_LIKE, _LEAST_BENDING_UM = 1 - 1e-7, 1e-5  # beyond, windows move as one, lines are straight, and rounding grows
 _COARSE, _RECOVERED = 0.4, 0.5  # shares of the work, about, that are done by then
 # Rounds after which the better of several starts is seen, and by how much it must be better, in nats a peak.
-_TRIAL, _BETTER = 6, 0.01
+_TRIAL, _BETTER = 6, 0.03
 # Bands of depths are misplaced by the same while the tissue stays within so many µm. A stay is no longer than that, as
 # rates change, too, and no shorter, as peaks scatter.
 _BAND_UM, _STAY_UM, _LONGEST_S, _SHORTEST_S = 20.0, 5.0, 10.0, 1.0
@@ -67,9 +67,9 @@ class Parameters(model.Parameters):
     bending_um: how far the displacement may be from a straight line over 200 µm of the shank, for a second.
     step_freedom: degrees of freedom of the steps' Student-t distribution; small: long rests and sudden jumps.
     recover: whether blocks that fit far better elsewhere than where the coarse motion has them are moved there, if
-        that explains the recording better.
+        peaks pile up clearly more sharply then.
     shrinkage: how many times the variance of its error is subtracted from that of each shape along the shank; more than
-        once, as both are known from few excursions of the tissue. 0: shapes stay as they are found.
+        once, as both are known from few movements of the tissue. 0: shapes stay as they are found.
     """
 
     bin_s: float = Field(default=0.2, gt=0)
@@ -142,9 +142,7 @@ def footprint(
     refuse_too_large(cells, "the density of the peaks", finer)
     layout = _layout(span_um, duration_s, parameters)
     in_blocks = max(layout.n_bytes(n_peaks, jobs), recovery.proposal_bytes(layout))
-    n_stays = math.ceil(n_bins / _n_bins(_SHORTEST_S, parameters))
-    in_bands = cells + bands_bytes(n_stays, span_um, parameters.max_disp_um, _BAND_UM, _of_tissue(parameters))
-    return Footprint(n_bins, n_windows, max(equations, in_bands, in_blocks), hint)
+    return Footprint(n_bins, n_windows, max(equations, cells, in_blocks), hint)
 
 
 def search_limit(span_um: tuple[float, float], parameters: Parameters) -> SearchLimit:
@@ -294,10 +292,8 @@ def _resting(displacement_um: NDArray[np.float64], bin_s: float) -> NDArray[np.f
 def _at_first(
     displacement_um: NDArray[np.float64], near_um: NDArray[np.float64], least: int
 ) -> NDArray[np.float64] | None:
-    """(W,) where each depth is when the recording begins; None where it doesn't rest then but moves as it does later.
-
-    That is until some depth is no longer `near_um`, and for more than so many bins.
-    """
+    """(W,) median displacement while the tissue rests when the recording begins: until any depth is farther than
+    `near_um`. None if that isn't longer than so many bins, or if it moves much then, too, compared with later."""
     near = np.abs(displacement_um - np.median(displacement_um[:least], axis=0)) <= near_um
     gone = np.flatnonzero(~near[least:].all(axis=1))
     until = least + gone[0] if len(gone) else len(displacement_um)

@@ -29,7 +29,7 @@ _BACKGROUND_HZ = 0.1  # peaks a second in the space of one unit that are no unit
 _OFFSET_UM = 5.0  # between moves that are tried
 _SLOPES_UM = np.arange(-60.0, 61.0, 10.0)  # of either end, beside the middle
 _LEAST_UM = 10.0  # smaller moves are found anyway
-# What a move has to gain: so much, so much for each peak that it moves, and that by how far it goes.
+# What a move has to gain: a fixed amount, and an amount for each peak that it moves, the larger the farther it goes.
 _LEAST_GAIN, _GAIN, _FAR_GAIN, _FAR_UM = 10.0, 0.3, 0.05, 20.0
 
 
@@ -191,7 +191,7 @@ class _Block:
     def _gains(
         self, worth: NDArray[np.float64], first_um: float, moves: _Moves
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """(M,) what each move gains, and as how many peaks that move as far as it goes all of them move."""
+        """(M,) what each move gains, and the distance that it moves all peaks together, in units of its largest."""
         gains, distances_um = np.zeros(len(moves.all_um)), np.zeros(len(moves.all_um))
         n_windows = moves.all_um.shape[1]
         peaks, tried_um = (self.rows, self.depth_um, self.windows, self.shares), (moves.offsets_um, moves.slopes_um)

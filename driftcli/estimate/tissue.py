@@ -64,16 +64,33 @@ class Nodes:
 class Bands:
     """What the peaks of each band of depths say, in each stay, of the motion that they were corrected by.
 
-    A stay is a stretch of time in which the tissue is nearly in one place. depths_um: (D,) float64, middles of the
-    bands, corrected. pushes, holds: (B, D) float64, stays by bands, the slope of the log likelihood if the band were
-    displaced by more, in 1/µm, and what it bends by, in 1/µm². scatter: (B, D) the variance of pushes if each peak is
-    misplaced on its own, in 1/µm².
+    A stay is a stretch of time in which the tissue is nearly in one place. In each, a band has a push, the gradient of
+    the log likelihood if the band were displaced by more, in 1/µm, and a hold, its curvature in 1/µm²: the larger, the
+    surer. These are sums over stays.
+
+    depths_um: (D,) float64, middles of the bands, corrected. pushes, holds: (D,). squares: (D,) of push² / hold.
+    scatter: (D,) of what these would be if each peak was misplaced on its own. squared_holds: (D,) of hold². crowds:
+    (D,) of hold² / that of all bands.
     """
 
+    n_stays: int
     depths_um: NDArray[np.float64]
     pushes: NDArray[np.float64]
     holds: NDArray[np.float64]
+    squares: NDArray[np.float64]
     scatter: NDArray[np.float64]
+    squared_holds: NDArray[np.float64]
+    crowds: NDArray[np.float64]
+
+    @property
+    def freedom(self) -> NDArray[np.float64]:
+        """(D,) share of the misplacement that shows beside the mean of all stays; 0 of a band that is seen in one."""
+        return np.where(self.holds > 0, 1 - self.squared_holds / np.maximum(self.holds, _NOTHING) ** 2, 0.0)
+
+    @property
+    def concentration(self) -> NDArray[np.float64]:
+        """(D,) mean square of what a band has of all holds of a stay, by its square mean: 1 if that is always alike."""
+        return self.crowds * self.holds.sum() / np.maximum(self.holds, _NOTHING) ** 2
 
 
 @dataclass(frozen=True)
@@ -138,18 +155,14 @@ class Tissue:
         return float(_mean_at(self._arrays, displacement_um, self.nodes.grid, self._cells, logarithm))
 
     def by_band(
-        self,
-        displacement_um: NDArray[np.float64],
-        sigma_um: float,
-        stays: NDArray[np.int64],
-        band_um: float,
+        self, displacement_um: NDArray[np.float64], sigma_um: float, stays: NDArray[np.int64], band_um: float
     ) -> Bands:
-        """What `evidence` tells, by bands of `band_um` of the corrected depths and by the stay (T,) of each bin."""
-        n_bands = _n_bands(self.shape, self.step_um, band_um)
-        pushes, holds, scatter = np.zeros((3, stays[-1] + 1, n_bands))
-        _add_up_bands(self._witnesses(displacement_um, sigma_um), stays, band_um, pushes, holds, scatter)
+        """What `evidence` tells, by bands of `band_um` of the corrected depths. stays: (T,) of the bins, ascending."""
+        n_bands = int(self.shape[1] * self.step_um / band_um) + 1
+        sums, of_stay = np.zeros((6, n_bands)), np.zeros((3, n_bands))
+        _add_up_bands(self._witnesses(displacement_um, sigma_um), stays, band_um, of_stay, sums)
         middles = np.arange(n_bands, dtype=np.float64) + 0.5
-        return Bands(self.lowest_um + band_um * middles, pushes, holds, scatter)
+        return Bands(int(stays[-1]) + 1, self.lowest_um + band_um * middles, *sums)
 
     def _witnesses(self, displacement_um: NDArray[np.float64], sigma_um: float) -> tuple[Any, ...]:
         """The peaks, the displacement and all that `_says` needs: grid, cells, contacts and fields."""
@@ -215,18 +228,6 @@ def _share_of_bend(sigma_um: float) -> float:
     unit, smoothing = _UNIT_UM**2, sigma_um**2
     hump = unit + smoothing
     return smoothing / (hump + smoothing) + unit * hump / (hump + smoothing) ** 2
-
-
-def bands_bytes(
-    n_stays: int, span_um: tuple[float, float], farthest_um: float, band_um: float, parameters: TissueParameters
-) -> float:
-    """What bands and what is made of them take at most."""
-    shape = _shape(span_um, farthest_um, _LOGS, parameters)
-    return 8.0 * 6 * n_stays * _n_bands(shape, parameters.depth_sigma_um / 2, band_um)
-
-
-def _n_bands(shape: tuple[int, int], step_um: float, band_um: float) -> int:
-    return int(shape[1] * step_um / band_um) + 1
 
 
 def cells_bytes(span_um: tuple[float, float], farthest_um: float, parameters: TissueParameters) -> float:
@@ -365,14 +366,39 @@ def _add_up(witnesses, slopes, bends):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(nogil=True, cache=True)
-def _add_up_bands(witnesses, stays, band_um, pushes, holds, scatter):  # type: ignore[no-untyped-def]
-    """Add what each peak says, and its square, to its stay and its band of corrected depths."""
+def _add_up_bands(witnesses, stays, band_um, of_stay, sums):  # type: ignore[no-untyped-def]
+    """Add what each peak says, and its square, to its band of corrected depths, stay by stay as time goes on.
+
+    of_stay: (3, D) zeros for the push, the hold and the sum of squared pushes of a stay. sums: (6, D), see `Bands`.
+    """
     (time_s, depth_um, amplitude), displacement_um, grid, cells, contacts, fields = witnesses
+    stay = 0
     for i in range(len(time_s)):
         peak = time_s[i], depth_um[i], amplitude[i]
         t, _, _, corrected_um, push, hold = _says(peak, displacement_um, grid, cells, contacts, fields)
+        if hold <= 0:
+            continue
+        if stays[t] != stay:
+            _end_stay(of_stay, sums)
+            stay = stays[t]
+        band = int((corrected_um - cells[0]) / band_um)
+        of_stay[0, band] += push
+        of_stay[1, band] += hold
+        of_stay[2, band] += push * push
+    _end_stay(of_stay, sums)
+
+
+@numba.njit(nogil=True, cache=True)
+def _end_stay(of_stay, sums):  # type: ignore[no-untyped-def]
+    """Add what a stay has to the sums over stays, and begin the next one."""
+    of_all = of_stay[1].sum()
+    for band in range(of_stay.shape[1]):
+        push, hold, squares = of_stay[0, band], of_stay[1, band], of_stay[2, band]
         if hold > 0:
-            band = int((corrected_um - cells[0]) / band_um)
-            pushes[stays[t], band] += push
-            holds[stays[t], band] += hold
-            scatter[stays[t], band] += push * push
+            sums[0, band] += push
+            sums[1, band] += hold
+            sums[2, band] += push * push / hold
+            sums[3, band] += squares / hold
+            sums[4, band] += hold * hold
+            sums[5, band] += hold * hold / of_all
+    of_stay[:] = 0.0

@@ -181,10 +181,11 @@ def test_bands_are_the_oracles(n_stays, band_um):
     said = oracle.sayings(peaks, displacement_um, *layout, **SETTINGS)
     first_um = bands.depths_um[0] - band_um / 2
     expected = oracle.by_band(said, of_bins, first_um, len(bands.depths_um), band_um)
-    np.testing.assert_allclose(bands.pushes, expected[0], rtol=1e-9, atol=1e-11)
-    np.testing.assert_allclose(bands.holds, expected[1], rtol=1e-9, atol=1e-11)
-    np.testing.assert_allclose(bands.scatter, expected[2], rtol=1e-9, atol=1e-11)
-    assert bands.holds.shape == (n_stays, len(bands.depths_um))
+    names = ("pushes", "holds", "squares", "scatter", "squared_holds", "crowds")
+    for name, sums in zip(names, oracle.sums_of(*expected, bands.depths_um)[2:], strict=True):
+        np.testing.assert_allclose(getattr(bands, name), sums, rtol=1e-9, atol=1e-11)
+        assert sums.any()
+    assert bands.n_stays == n_stays
     assert first_um <= SPAN_UM[0] - FARTHEST_UM
     assert bands.depths_um[-1] + band_um / 2 >= SPAN_UM[1] + FARTHEST_UM
     np.testing.assert_allclose(np.diff(bands.depths_um), band_um)

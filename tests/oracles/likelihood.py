@@ -246,40 +246,59 @@ def by_band(said, of_bins, lowest_um, n_bands, band_um):
 
 
 def shape_errors(pushes, holds, scatter, bands_um, depths_um, bending):
-    """(shapes (S, W), variance of the size of each (S,)): how far each band is misplaced on average, times by how much
-    the motion changes if it is displaced by 1 µm. bending: of a stay."""
-    n_windows, n_stays = len(depths_um), len(pushes)
+    """(shapes (S, W), weights (W,), variance of the size of each (S,)): how far each band is misplaced on average,
+    times how much the motion changes if it is displaced by 1 µm. bending: of a stay."""
+    n_windows, n_stays, total = len(depths_um), len(pushes), holds.sum(axis=0)
+    windows = np.array([at_windows(min(max(depth, depths_um[0]), depths_um[-1]), depths_um) for depth in bands_um])
+    weights = total @ windows
+    weights = weights + weights.mean() / 1000 + 1e-12
+    weights = weights / weights.sum()
     place = np.linspace(-1, 1, n_windows)
-    shapes = np.polynomial.legendre.legvander(place, min(5, n_windows) - 1)
-    shapes = np.linalg.qr(shapes)[0].T * math.sqrt(n_windows)
+    seen = place[weights > weights.max() / 100]
+    bent = np.minimum(np.maximum(place, seen[0]), seen[-1])
+    columns = [place**0, place, bent**2, bent**3, bent**4][: min(5, len(seen))]
+    roots = np.sqrt(weights)
+    shapes = np.linalg.qr(np.array(columns).T * roots[:, None])[0].T / roots
     matrix = 1e-6 * np.eye(n_windows)
     for w in range(1, n_windows - 1):
         off_line = np.zeros(n_windows)
         off_line[w - 1 : w + 2] = 1, -2, 1
         matrix += bending * np.outer(off_line, off_line)
-    windows = [at_windows(min(max(depth, depths_um[0]), depths_um[-1]), depths_um) for depth in bands_um]
-    for share, hold in zip(windows, holds.mean(axis=0), strict=True):
+    for share, hold in zip(windows, total / n_stays, strict=True):
         matrix += hold * np.outer(share, share)
+    squares = np.full(len(bands_um), np.nan)
+    for band, (push, hold, chance) in enumerate(zip(pushes.T, holds.T, scatter.T, strict=True)):
+        with_peaks = hold > 0
+        if with_peaks.any():
+            push, hold, chance = push[with_peaks], hold[with_peaks], chance[with_peaks]
+            away_um = push / hold - push.sum() / hold.sum()
+            freedom = 1 - ((hold / hold.sum()) ** 2).sum()
+            if freedom > 0.05:
+                squares[band] = max(np.average(away_um**2 - chance / hold**2, weights=hold), 0) / freedom
+    known = ~np.isnan(squares)
+    usual = np.average(squares[known], weights=total[known]) if total[known].sum() else 0.0
     variance = np.zeros(len(shapes))
+    of_stays = holds.sum(axis=1)
     for band, share in enumerate(windows):
-        seen = holds[:, band] > 0
-        if not seen.any():
+        if total[band] == 0:
             continue
-        push, hold = pushes[seen, band], holds[seen, band]
-        away_um = push / hold - push.sum() / hold.sum()
-        by_chance = scatter[seen, band] / hold**2
-        square = max(np.average(away_um**2 - by_chance, weights=hold), 0) * n_stays / max(n_stays - 1, 1)
-        moved_um = np.linalg.solve(matrix, share * holds[:, band].mean())  # if it is displaced by 1 µm
+        moved_um = np.linalg.solve(matrix, share * total[band] / n_stays)  # if it is displaced by 1 µm
         follows = min(share @ moved_um, 0.9)
-        variance += (shapes @ moved_um / n_windows / (1 - follows)) ** 2 * square
-    return shapes, variance
+        with_peaks = of_stays > 0
+        parts = holds[with_peaks, band] / of_stays[with_peaks]
+        crowd = (
+            np.average(parts**2, weights=of_stays[with_peaks]) / np.average(parts, weights=of_stays[with_peaks]) ** 2
+        )
+        square = squares[band] if known[band] else usual
+        variance += ((shapes * weights) @ moved_um / (1 - follows)) ** 2 * crowd * square
+    return shapes, weights, variance
 
 
-def shrunk(displacement_um, shapes, variance, shrinkage):
+def shrunk(displacement_um, shapes, weights, variance, shrinkage):
     """(displacement, variance (W,)) with each shape about its mean over time as large as it is sure to be."""
-    result, n_windows = displacement_um.copy(), displacement_um.shape[1]
+    result = displacement_um.copy()
     for shape, error in zip(shapes, variance, strict=True):
-        size = displacement_um @ shape / n_windows
+        size = displacement_um @ (weights * shape)
         size -= size.mean()
         for t, each in enumerate(size):
             usual = max((size**2).mean(), each**2 / 4, 1e-12)
@@ -582,7 +601,7 @@ def estimate(
         displacement_um = between_blocks(start_um, block_s, centres_um, times_s, depths_um)
         after_trial, _, layout = refined(displacement_um, min(6, rounds))
         tried.append((log_likelihood(peaks, after_trial, *layout, **of_density), displacement_um))
-    best = tried[-1] if len(tried) > 1 and tried[1][0] > tried[0][0] + 0.01 else tried[0]
+    best = tried[-1] if len(tried) > 1 and tried[1][0] > tried[0][0] + 0.03 else tried[0]
     displacement_um, covariance, layout = refined(best[1], rounds)
 
     sizes = {"depth_sigma_um": 0.7, "amplitude_sigma": 0.12, **of_density}
@@ -591,7 +610,15 @@ def estimate(
     bands_um = columns_um[0] + 20 * (np.arange(n_bands) + 0.5)
     said = sayings(peaks, displacement_um, *layout, **of_density)
     of_bands = by_band(said, stays(displacement_um, bin_s), columns_um[0], n_bands, 20.0)
-    shapes, variance = shape_errors(*of_bands, bands_um, depths_um, bending * n_bins / len(of_bands[0]))
-    displacement_um, misplaced = shrunk(displacement_um, shapes, variance, shrinkage)
+    of_shapes = shape_errors(*of_bands, bands_um, depths_um, bending * n_bins / len(of_bands[0]))
+    displacement_um, misplaced = shrunk(displacement_um, *of_shapes, shrinkage)
     deviation_um = np.sqrt(np.diag(covariance).reshape(displacement_um.shape) + misplaced)
     return displacement_um - resting(displacement_um, bin_s), deviation_um
+
+
+def sums_of(pushes, holds, scatter, bands_um):
+    """What the product's `Bands` has of arrays (stays, bands)."""
+    seen = np.maximum(holds, 1e-300)
+    of_stays = np.maximum(holds.sum(axis=1, keepdims=True), 1e-300)
+    sums = pushes, holds, pushes**2 / seen, scatter / seen, holds**2, holds**2 / of_stays
+    return len(pushes), bands_um, *(each.sum(axis=0) for each in sums)
