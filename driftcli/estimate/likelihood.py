@@ -3,7 +3,8 @@
 driftcli's own. Where units are, how large their spikes are and how the tissue moves is found together, in rounds: the
 density of all peaks, their depths corrected by the motion so far, tells each peak where it belongs; the motion goes
 where the peaks of each bin want it, as far as what is known of motions allows; so the density gets sharper. The first
-motion comes from blocks of a few seconds, each lined up with the others.
+motion comes from blocks of a few seconds, each lined up with the others, and blocks that were lost by that are found
+again. Of the last one, what is no larger than the error of misplaced units is left out.
 
 As amplitude is part of the density, and as only where peaks lie counts and not how many there are, units that burst or
 fall silent aren't taken for motion. Steps of the tissue follow a Student-t distribution, which allows both for rest and
