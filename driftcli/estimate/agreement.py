@@ -37,12 +37,12 @@ def shrunk(
     error's variance is subtracted from that of a shape. With a single stay nobody knows what lasts, so the
     displacement is the same and the variance 0.
     """
-    places = _Places.of(nodes, bands)
-    weights = places.on_windows(bands.holds)
+    shares = _shares(nodes, bands)
+    weights = np.einsum("d,dw->w", bands.holds, shares)
     weights = weights + _LEAST_WEIGHT * weights.mean() + _LEAST
     weights /= weights.sum()
     shapes = _shapes(weights)
-    error = _error(places, bands, bending * nodes.n_bins / bands.n_stays, shapes, weights)
+    error = _error(shares, bands, bending * nodes.n_bins / bands.n_stays, shapes, weights)
     sizes = np.einsum("tw,sw->ts", displacement_um, shapes * weights)
     varying = sizes - sizes.mean(axis=0)
     # the longer the tissue rests the less a shape varies on average, but a jump after a long rest is no error
@@ -51,56 +51,14 @@ def shrunk(
     return displacement_um - np.einsum("ts,sw->tw", varying * excess, shapes), (error[:, None] * shapes**2).sum(axis=0)
 
 
-class _Places:
-    """Where bands are among the windows.
+def _shares(nodes: Nodes, bands: Bands) -> NDArray[np.float64]:
+    """(D, W) what each band has of each window: of the two beside it, the nearer the more.
 
     Bands are taken to be at their corrected depths, though windows are of depths as found: that far they are off.
     """
-
-    def __init__(self, before: NDArray[np.int64], share: NDArray[np.float64], n_windows: int) -> None:
-        """before, share: (D,) the window before each band, and the share of the next one."""
-        self.n_windows, self._before, self._share = n_windows, before, share
-        self._after = np.minimum(before + 1, n_windows - 1)
-
-    @classmethod
-    def of(cls, nodes: Nodes, bands: Bands) -> _Places:
-        n_windows = len(nodes.depths_um)
-        place = np.clip((bands.depths_um - nodes.depths_um[0]) / nodes.spacing_um, 0, n_windows - 1)
-        before = np.minimum(place.astype(np.int64), max(n_windows - 2, 0))
-        return cls(before, place - before, n_windows)
-
-    def at_bands(self, windows: NDArray[np.float64]) -> NDArray[np.float64]:
-        """(..., D) of (..., W), straight between windows."""
-        at_bands: NDArray[np.float64] = (
-            windows[..., self._before] * (1 - self._share) + windows[..., self._after] * self._share
-        )
-        return at_bands
-
-    def on_windows(self, bands: NDArray[np.float64]) -> NDArray[np.float64]:
-        """(W,) of (D,), each shared between the windows on either side."""
-        windows = np.zeros(self.n_windows)
-        np.add.at(windows, self._before, bands * (1 - self._share))
-        np.add.at(windows, self._after, bands * self._share)
-        return windows
-
-    def each_on_windows(self) -> NDArray[np.float64]:
-        """(D, W) the shares of the windows in each band."""
-        n_bands = len(self._before)
-        shares = np.zeros((n_bands, self.n_windows))
-        np.add.at(shares, (np.arange(n_bands), self._before), 1 - self._share)
-        np.add.at(shares, (np.arange(n_bands), self._after), self._share)
-        return shares
-
-    def factor(self, holds: NDArray[np.float64], bending: float) -> NDArray[np.float64]:
-        """(W, 3) for `banded.solve`: what holds a motion that bands and the straight line along the shank hold."""
-        columns = np.zeros((self.n_windows, 3))
-        columns[:] = min(bending, _STIFFEST * holds.sum()) * squared_bends(self.n_windows).T
-        columns[:, 0] += _RIDGE
-        np.add.at(columns[:, 0], self._before, holds * (1 - self._share) ** 2)
-        np.add.at(columns[:, 0], self._after, holds * self._share**2)
-        np.add.at(columns[:, 1], self._before, holds * self._share * (1 - self._share))
-        banded.factorize(columns)
-        return columns
+    n_windows = len(nodes.depths_um)
+    place = np.clip((bands.depths_um - nodes.depths_um[0]) / nodes.spacing_um, 0, n_windows - 1)
+    return np.maximum(1 - np.abs(place[:, None] - np.arange(n_windows)), 0.0)
 
 
 def _shapes(weights: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -123,17 +81,32 @@ def _shapes(weights: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _error(
-    places: _Places, bands: Bands, bending: float, shapes: NDArray[np.float64], weights: NDArray[np.float64]
+    shares: NDArray[np.float64],
+    bands: Bands,
+    bending: float,
+    shapes: NDArray[np.float64],
+    weights: NDArray[np.float64],
 ) -> NDArray[np.float64]:
     """(S,) variance in µm² of the size of each shape (S, W), as bands disagree. bending: of a stay of mean length."""
     holds = bands.holds / bands.n_stays
-    factor = places.factor(holds, bending)
-    shares = places.at_bands(_solved(factor, shapes * weights)) * holds
-    leverage = np.diagonal(places.at_bands(_solved(factor, places.each_on_windows()))) * holds
-    # the motion follows the band itself, which hides part of their disagreement
-    shares = shares / (1 - np.minimum(leverage, _MOST_LEVERAGE))
-    variance: NDArray[np.float64] = (shares**2 * bands.concentration * _misplaced(bands)).sum(axis=1)
+    factor = _factor(shares, holds, bending)
+    leverage = (_solved(factor, shares) * shares).sum(axis=1) * holds
+    # how much a size changes if a band is displaced; that the motion follows the band hides part of their disagreement
+    answers = np.einsum("sw,dw->sd", _solved(factor, shapes * weights), shares) * holds
+    answers /= 1 - np.minimum(leverage, _MOST_LEVERAGE)
+    variance: NDArray[np.float64] = (answers**2 * bands.concentration * _misplaced(bands)).sum(axis=1)
     return variance
+
+
+def _factor(shares: NDArray[np.float64], holds: NDArray[np.float64], bending: float) -> NDArray[np.float64]:
+    """(W, 3) for `banded.solve`: of a motion that bands and the straight line along the shank hold."""
+    n_windows = shares.shape[1]
+    columns = np.zeros((n_windows, 3))
+    columns[:] = min(bending, _STIFFEST * holds.sum()) * squared_bends(n_windows).T
+    columns[:, 0] += _RIDGE + np.einsum("d,dw->w", holds, shares**2)
+    columns[:-1, 1] += np.einsum("d,dw->w", holds, shares[:, :-1] * shares[:, 1:])
+    banded.factorize(columns)
+    return columns
 
 
 def _misplaced(bands: Bands) -> NDArray[np.float64]:

@@ -262,12 +262,16 @@ def _split(value, first, step, count):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(nogil=True, cache=True)
-def _moved_um(displacement_um, t, w, share):  # type: ignore[no-untyped-def]
-    """Displacement in bin t, between node w and the next one."""
+def _corrected(time_s, depth_um, displacement_um, grid):  # type: ignore[no-untyped-def]
+    """Bin of a peak, the node before it, the share of the next one, and its depth less the displacement there."""
+    bin_s, first_um, spacing_um = grid
+    n_bins, n_windows = displacement_um.shape
+    t = min(int(time_s / bin_s), n_bins - 1)
+    w, share = _split(depth_um, first_um, spacing_um, n_windows)
     moved_um = displacement_um[t, w] * (1 - share)
     if share > 0:
         moved_um += displacement_um[t, w + 1] * share
-    return moved_um
+    return t, w, share, depth_um - moved_um
 
 
 @numba.njit(nogil=True, cache=True)
@@ -284,13 +288,9 @@ def _cell(depth_um, amplitude, cells, shape):  # type: ignore[no-untyped-def]
 @numba.njit(nogil=True, cache=True)
 def _count(time_s, depth_um, amplitude, displacement_um, grid, cells, density):  # type: ignore[no-untyped-def]
     """Share each peak, at its corrected depth, among the cells around it."""
-    bin_s, first_um, spacing_um = grid
-    n_bins, n_windows = displacement_um.shape
     for i in range(len(time_s)):
-        t = min(int(time_s[i] / bin_s), n_bins - 1)
-        w, share = _split(depth_um[i], first_um, spacing_um, n_windows)
-        moved_um = _moved_um(displacement_um, t, w, share)
-        row, v, column, u = _cell(depth_um[i] - moved_um, amplitude[i], cells, density.shape)
+        _, _, _, corrected_um = _corrected(time_s[i], depth_um[i], displacement_um, grid)
+        row, v, column, u = _cell(corrected_um, amplitude[i], cells, density.shape)
         if column >= 0:
             density[row, column] += (1 - u) * (1 - v)
             density[row, column + 1] += u * (1 - v)
@@ -309,13 +309,10 @@ def _mean_at(peaks, displacement_um, grid, cells, field):  # type: ignore[no-unt
     """Mean over the peaks of a field where they are, or as low as it gets beyond the cells, and of the logarithm of how
     much wider depths as found are than corrected ones."""
     time_s, depth_um, amplitude = peaks
-    bin_s, first_um, spacing_um = grid
-    n_bins, n_windows = displacement_um.shape
+    spacing_um = grid[2]
     total, least = 0.0, field.min()
     for i in range(len(time_s)):
-        t = min(int(time_s[i] / bin_s), n_bins - 1)
-        w, share = _split(depth_um[i], first_um, spacing_um, n_windows)
-        corrected_um = depth_um[i] - _moved_um(displacement_um, t, w, share)
+        t, w, share, corrected_um = _corrected(time_s[i], depth_um[i], displacement_um, grid)
         row, v, column, u = _cell(corrected_um, amplitude[i], cells, field.shape)
         total += _between(field, row, v, column, u) if column >= 0 else least
         if 0 < share < 1:
@@ -333,13 +330,9 @@ def _says(peak, displacement_um, grid, cells, contacts, fields):  # type: ignore
     count less, and beyond them nothing: nobody sees how far beyond they are.
     """
     time_s, depth_um, amplitude = peak
-    bin_s, first_um, spacing_um = grid
     lowest_um, highest_um, border_um = contacts
     slope, bend = fields
-    n_bins, n_windows = displacement_um.shape
-    t = min(int(time_s / bin_s), n_bins - 1)
-    w, share = _split(depth_um, first_um, spacing_um, n_windows)
-    corrected_um = depth_um - _moved_um(displacement_um, t, w, share)
+    t, w, share, corrected_um = _corrected(time_s, depth_um, displacement_um, grid)
     inside_um = min(depth_um - lowest_um, highest_um - depth_um)
     row, v, column, u = _cell(corrected_um, amplitude, cells, slope.shape)
     if inside_um <= 0 or column < 0:

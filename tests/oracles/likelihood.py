@@ -120,37 +120,13 @@ def share_of_bend(sigma_um, unit_um=2.0):
     return average / np.exp(-(places**2) / (2 * unit_um**2)).sum() * variance
 
 
-def evidence(
-    peaks,
-    displacement_um,
-    bin_s,
-    depths_um,
-    span_um,
-    farthest_um,
-    sigma_um,
-    depth_sigma_um=0.7,
-    amplitude_sigma=0.12,
-    background_hz=0.02,
-    saturation_hz=20.0,
-    border_um=20.0,
-):
-    """slopes (T, W), and how the log likelihood bends, (T, W, W): by each displacement of a bin with each other."""
-    said = sayings(
-        peaks,
-        displacement_um,
-        bin_s,
-        depths_um,
-        span_um,
-        farthest_um,
-        sigma_um,
-        depth_sigma_um,
-        amplitude_sigma,
-        background_hz,
-        saturation_hz,
-        border_um,
-    )
+def evidence(peaks, displacement_um, bin_s, depths_um, *layout, **of_density):
+    """slopes (T, W), and how the log likelihood bends, (T, W, W): by each displacement of a bin with each other.
+
+    The arguments are those of `sayings`.
+    """
     slopes, bends = np.zeros_like(displacement_um), np.zeros((*displacement_um.shape, len(depths_um)))
-    for t, windows, push, hold, _ in said:
+    for t, windows, push, hold, _ in sayings(peaks, displacement_um, bin_s, depths_um, *layout, **of_density):
         slopes[t] += push * windows
         bends[t] += hold * np.outer(windows, windows)
     return slopes, bends
@@ -572,7 +548,7 @@ def estimate(
     shrinkage=3.0,
     **of_density,
 ):
-    """(displacement, deviation), (T, W) each. of_density: see `evidence`."""
+    """(displacement, deviation), (T, W) each. of_density: see `sayings`."""
     n_bins, depths_um = math.ceil(duration_s / bin_s), depths_of(span_um, win_step_um)
     spacing_um = depths_um[1] - depths_um[0] if len(depths_um) > 1 else 1.0
     coarse_um = coarse_motion(peaks, span_um, duration_s, block_s, time_horizon_s, max_disp_um)
